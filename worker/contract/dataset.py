@@ -1,0 +1,36 @@
+"""Which rows are trained on, and which of their tokens."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from worker.contract.message import Message
+
+RowFormat = Literal["messages", "prompt_completion", "text"]
+Mask = Literal["template_markers", "trl_template", "turn_by_turn", "completion", "whole_row"]
+
+
+class Data(Message):
+    eval_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        title="Held out for evaluation",
+        description="Share of the rows that is not trained on but measured. 0 for none.",
+    )
+    train_on: Literal["assistant", "whole_row"] = Field(
+        "assistant",
+        title="Train on",
+        description="assistant: only what the assistant (or the completion) says, its end-of-turn token included. "
+        "whole_row: every token, for plain text or when the chat template cannot tell turns apart.",
+    )
+
+
+class DatasetRef(Message):
+    """One immutable version of a dataset, as a work order names it."""
+
+    version_id: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    format: RowFormat

@@ -1,0 +1,41 @@
+"""What a base model is, read from its own files: enough for the catalogue and for the memory estimate."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from worker.contract.message import Message
+
+
+class ModelShape(Message):
+    architecture: str
+    hidden_size: int = Field(ge=1)
+    num_hidden_layers: int = Field(ge=1)
+    num_attention_heads: int = Field(ge=1)
+    num_key_value_heads: int = Field(ge=1)
+    intermediate_size: int = Field(ge=1)
+    vocab_size: int = Field(ge=1)
+    max_position_embeddings: int = Field(ge=1)
+    parameters: int = Field(ge=1)
+    """Number of weights, counted from the safetensors headers."""
+    weights_bytes: int = Field(ge=1)
+    has_chat_template: bool
+    linear_modules: tuple[str, ...] = ()
+    """Last part of the names of the linear layers, without the output head: q_proj, k_proj, ..."""
+
+
+class BaseModelRef(Message):
+    """Where a worker finds a base model."""
+
+    kind: Literal["example", "hub", "folder"]
+    name_or_path: str = Field(min_length=1, max_length=500)
+    revision: str | None = None
+    """Commit hash of a Hub model; pinned when it was added, so that a run can be repeated."""
+
+
+class ModelReport(Message):
+    """A worker's answer to "look at this model": its shape, or why it cannot be used."""
+
+    shape: ModelShape | None = None
+    licence: str = ""
+    problem: str = ""

@@ -1,0 +1,151 @@
+"""The door's messages: what a worker posts and what it gets back. Paths are under /worker/v1/.
+
+POST register          Registration    -> Registered       (bearer: one-time join token)
+POST heartbeat         Heartbeat       -> HeartbeatReply   (bearer: worker token, as all below)
+POST claim             Claim           -> WorkOrder, or 204 when there is nothing to do
+POST attempts/N/events EventBatch      -> Order, or 409 stale_attempt
+GET  attempts/N/dataset?fence=F        -> the bytes of the dataset version
+PUT  attempts/N/files/NAME?fence=F&sha256=H   raw bytes -> 201; 422 when the hash differs
+POST attempts/N/finish Finish          -> Order, or 409 stale_attempt
+POST models/N/report   ModelReport     -> 204
+Every refusal is {"error": {"code", "message"}}.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from worker.contract import PROTOCOL
+from worker.contract.dataset import DatasetRef
+from worker.contract.events import AnyEvent, FailureCause, Results
+from worker.contract.message import Message
+from worker.contract.model_shape import BaseModelRef
+from worker.contract.spec import FinetuneSpec
+
+LEASE_SECONDS = 30.0
+BATCH_SECONDS = 1.0  # the agent posts at most once in this time
+HEARTBEAT_SECONDS = 5.0  # ... and at least once in this one
+MAX_BATCH_EVENTS = 500
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+
+class GpuReport(Message):
+    index: int = Field(ge=0, le=255)
+    uuid: str = Field(max_length=100)
+    name: str = Field(max_length=200)
+    memory_total_bytes: int = Field(ge=0)
+    memory_used_bytes: int = Field(ge=0)
+    utilisation_percent: int | None = Field(None, ge=0, le=100)
+
+
+class HostReport(Message):
+    """What a worker machine has, now."""
+
+    cpu_count: int = Field(ge=1)
+    memory_total_bytes: int = Field(ge=0)
+    memory_used_bytes: int = Field(ge=0)
+    disk_free_bytes: int = Field(ge=0)
+    gpus: tuple[GpuReport, ...] = ()
+
+
+class Registration(Message):
+    protocol: int = PROTOCOL
+    name: str = Field(min_length=1, max_length=100)
+    slots: int = Field(1, ge=1, le=64)
+    versions: dict[str, str] = {}
+    host: HostReport
+
+
+class Registered(Message):
+    worker_id: int
+    worker_token: str
+    pool: str
+    queue: str
+    """The Celery queue that rings for this pool."""
+    broker_url: str | None = None
+    """Redis as the worker should reach it; none: the worker asks every few seconds instead."""
+
+
+class Heartbeat(Message):
+    protocol: int = PROTOCOL
+    host: HostReport
+    versions: dict[str, str] = {}
+
+
+class InspectModel(Message):
+    model_id: int
+    base_model: BaseModelRef
+
+
+class HeartbeatReply(Message):
+    state: Literal["enabled", "draining"]
+    inspect: tuple[InspectModel, ...] = ()
+
+
+class Claim(Message):
+    protocol: int = PROTOCOL
+    slot: int = Field(0, ge=0, le=63)
+    free_memory_bytes: int = Field(ge=0)
+    """Of the slot's GPU, or of the host for a CPU slot."""
+
+
+class WorkOrder(Message):
+    protocol: int = PROTOCOL
+    attempt_id: int
+    attempt_number: int = Field(ge=1)
+    fence: int = Field(ge=1)
+    """Rises with every attempt of a job; whatever comes with an older one is refused."""
+    job_id: int
+    job_name: str
+    lease_seconds: float = Field(gt=0)
+    spec: FinetuneSpec
+    dataset: DatasetRef
+    dataset_name: str
+    hub_token: str | None = Field(None, repr=False)
+
+
+class EventBatch(Message):
+    """Lines first_seq, first_seq + 1, ... of the attempt's events.jsonl; an empty one is the heartbeat."""
+
+    fence: int = Field(ge=1)
+    first_seq: int = Field(ge=1)
+    events: tuple[AnyEvent, ...] = Field((), max_length=MAX_BATCH_EVENTS)
+
+
+class Order(Message):
+    """The reply to a batch is the order back."""
+
+    order: Literal["continue", "stop_and_save", "stop_and_discard"]
+    acked_seq: int = Field(ge=0)
+    """The highest number stored without a gap; the agent goes on from the one after it."""
+
+
+class ArtifactFile(Message):
+    name: str = Field(pattern=FILE_NAME)
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Succeeded(Message):
+    outcome: Literal["finished", "stopped_saved"]
+    results: Results
+    files: tuple[ArtifactFile, ...] = Field(min_length=1)
+
+
+class Stopped(Message):
+    outcome: Literal["stopped_discarded"] = "stopped_discarded"
+
+
+class Failed(Message):
+    outcome: Literal["failed"] = "failed"
+    cause: FailureCause
+    message: str = Field(min_length=1, max_length=2000)
+    advice: str = Field("", max_length=2000)
+    exit_code: int | None = None
+
+
+class Finish(Message):
+    fence: int = Field(ge=1)
+    last_seq: int = Field(ge=0)
+    """All lines up to this one must have been stored before, else 409 events_missing."""
+    end: Annotated[Succeeded | Stopped | Failed, Field(discriminator="outcome")]

@@ -1,0 +1,48 @@
+"""How the frozen base model is stored: transformers' BitsAndBytesConfig, or not quantised at all."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from worker.contract.message import Message
+
+ComputeDtype = Literal["bfloat16", "float16", "float32"]
+
+
+class BitsAndBytes4Bit(Message):
+    """QLoRA: the base model in 4 bits, the adapter beside it in full precision."""
+
+    kind: Literal["bitsandbytes_4bit"] = "bitsandbytes_4bit"
+    load_in_4bit: Literal[True] = True
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field(
+        "nf4",
+        title="4-bit type",
+        description="nf4 spaces its 16 levels for weights that are normally distributed, as trained weights are. "
+        "fp4 is a plain 4-bit float and usually loses more.",
+    )
+    bnb_4bit_use_double_quant: bool = Field(
+        True,
+        title="Double quantisation",
+        description="Quantises the scales of the blocks too: about 0.37 bit less for each parameter, no measurable loss.",
+    )
+    bnb_4bit_compute_dtype: ComputeDtype = Field(
+        "bfloat16",
+        title="Compute type",
+        description="Weights are unpacked to this type for each matrix product. bfloat16 where the card has it "
+        "(Ampere or newer); float16 on older cards; float32 for exact comparisons on a CPU.",
+    )
+
+
+class Unquantized(Message):
+    """LoRA: the base model stays in the type of `dtype`."""
+
+    kind: Literal["none"] = "none"
+    load_in_4bit: Literal[False] = False
+    dtype: ComputeDtype = Field(
+        "bfloat16",
+        title="Base model type",
+        description="The type that the frozen base model is loaded in: 2 bytes a parameter for the 16-bit types, 4 for float32.",
+    )
+
+
+Quantization = Annotated[BitsAndBytes4Bit | Unquantized, Field(discriminator="kind")]

@@ -1,0 +1,47 @@
+"""The files through which agent and trainer meet. Nothing else passes between them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """`order.json`, `dataset.jsonl` and `model` (a link to the base model's folder) go in; `events.jsonl` and `adapter/` come out."""
+
+    path: Path
+
+    @property
+    def order(self) -> Path:
+        """The WorkOrder, without its hub_token."""
+        return self.path / "order.json"
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / "dataset.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def stop(self) -> Path:
+        """Written aside and renamed by the agent: the one word stop_and_save or stop_and_discard. Read after each step."""
+        return self.path / "stop"
+
+    @property
+    def alive(self) -> Path:
+        """The living agent touches it every second; a trainer that sees it a minute old ends itself."""
+        return self.path / "alive"
+
+    @property
+    def adapter(self) -> Path:
+        """Complete or absent: written as adapter.part, then renamed."""
+        return self.path / "adapter"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
