@@ -1,0 +1,1 @@
+"""Users, teams, one-time links; permissions.py answers who may do what."""

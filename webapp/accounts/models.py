@@ -1,0 +1,67 @@
+"""Who may come in: users, their team, and one-time links that sign in or invite."""
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.db import models
+
+
+class Team(models.Model):
+    name = models.CharField(max_length=100, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    MEMBER = "member", "Member"
+    ADMIN = "admin", "Administrator"
+
+
+class User(AbstractBaseUser):
+    """Signs in with an e-mail address. A user without a password comes in by a one-time link and sets one."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=100)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="users")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = ["name"]
+    objects: "BaseUserManager[User]" = BaseUserManager()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == Role.ADMIN
+
+    @property
+    def initials(self) -> str:
+        parts = self.name.split() or [self.email]
+        return "".join(part[0] for part in (parts[0], parts[-1])[: len(parts)]).upper()
+
+
+class LinkKind(models.TextChoices):
+    SIGN_IN = "sign_in", "Sign-in"
+    INVITE = "invite", "Invitation"
+
+
+class OneTimeLink(models.Model):
+    """Works once, until it expires. Only the token's hash is stored."""
+
+    kind = models.CharField(max_length=10, choices=LinkKind.choices)
+    token_hash = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sign_in_links")
+    email = models.EmailField(blank=True)
+    team = models.ForeignKey(Team, null=True, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} until {self.expires_at:%Y-%m-%d %H:%M}"

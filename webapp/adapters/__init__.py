@@ -1,0 +1,1 @@
+"""What a job leaves behind: adapters and their downloads."""

@@ -1,0 +1,5 @@
+"""Addresses of adapters."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,22 @@
+"""The ASGI entry: pages and doors through Django, sockets through Channels."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.asgi import get_asgi_application
+
+django_app = get_asgi_application()
+
+from webapp.files import sending_files
+from webapp.jobs.routing import websocket_urls
+
+application = ProtocolTypeRouter(
+    {
+        "http": sending_files(django_app),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urls))),
+    }
+)

@@ -1,0 +1,1 @@
+"""Base models, with the shape and licence that workers read from their files."""

@@ -1,0 +1,1 @@
+"""Jobs, their attempts and their events: the queue and the live path."""

@@ -1,0 +1,5 @@
+"""Addresses of worker_api."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,1 @@
+"""`./start`: sets up this machine and runs all of Nibble on it."""

@@ -1,0 +1,1 @@
+"""Worker pools, the machines in them and the one-time tokens that let a machine join."""

@@ -1,0 +1,5 @@
+"""Addresses of pools."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

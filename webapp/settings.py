@@ -1,0 +1,137 @@
+"""All settings, read from the environment through webapp/env.py. docs/configuration.md lists them; a fresh clone needs none."""
+
+from pathlib import Path
+
+from webapp import env
+from webapp.database import database_from_url
+from webapp.secrets import secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = env.folder("NIBBLE_DATA", BASE_DIR / ".data")
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+SECRET_KEY = secret_key(env.text("SECRET_KEY"), kept_in=DATA_DIR / "secret_key")
+SALT_KEY = "nibble.encrypted-fields"  # the secret is SECRET_KEY; the salt only separates this use of it
+DEBUG = env.flag("NIBBLE_DEBUG")
+ALLOWED_HOSTS = env.names("NIBBLE_HOSTS", "localhost,127.0.0.1,[::1]")
+PUBLIC_URL = env.text("NIBBLE_PUBLIC_URL")  # how browsers and workers reach the dashboard, e.g. https://nibble.example.org
+BEHIND_TLS = PUBLIC_URL.startswith("https://")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "webapp.accounts",
+    "webapp.catalog",
+    "webapp.datasets",
+    "webapp.pools",
+    "webapp.jobs",
+    "webapp.adapters",
+    "webapp.worker_api",
+    "webapp.api",
+    "webapp.launcher",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "webapp.security.ContentSecurityPolicy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",  # a page is private unless it says otherwise
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "webapp.urls"
+ASGI_APPLICATION = "webapp.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "webapp.navigation.navigation",
+            ],
+            "builtins": ["webapp.templatetags.units", "webapp.templatetags.icons"],
+            "libraries": {"units": "webapp.templatetags.units", "icons": "webapp.templatetags.icons"},
+        },
+    }
+]
+
+DATABASES = {"default": database_from_url(env.text("DATABASE_URL"), data=DATA_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+WORKER_REDIS_URL = env.text("NIBBLE_WORKER_REDIS_URL", REDIS_URL)  # the same Redis as workers on other machines reach it
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # With redis-py 8's defaults (socket_timeout 5 s, 100 connections) two thirds of 320 idle sockets died in 8 s.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None, "max_connections": 8192}], "prefix": "nibble"},
+    }
+}
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "sign-in"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+SESSION_COOKIE_NAME = "nibble_session"
+CSRF_COOKIE_NAME = "nibble_csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SECURE_HSTS_SECONDS = int(env.number("NIBBLE_HSTS_SECONDS", 3600)) if BEHIND_TLS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+SERVESTATIC_USE_FINDERS = True  # no collectstatic step: a git pull is an upgrade
+SERVESTATIC_AUTOREFRESH = DEBUG
+
+DATASETS_DIR = DATA_DIR / "datasets"
+ADAPTERS_DIR = DATA_DIR / "adapters"
+INCOMING_DIR = DATA_DIR / "incoming"  # files of attempts that have not finished
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"
+for needed in (DATASETS_DIR, ADAPTERS_DIR, INCOMING_DIR, FILE_UPLOAD_TEMP_DIR):
+    needed.mkdir(parents=True, exist_ok=True)
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]  # a file never sits in memory
+FILE_UPLOAD_PERMISSIONS = 0o600
+MAX_DATASET_BYTES = int(env.number("NIBBLE_MAX_DATASET_BYTES", 20 * 2**30, least=1))
+
+LEASE_SECONDS = env.number("NIBBLE_LEASE_SECONDS", 30, least=0.5)
+REAPER_SECONDS = env.number("NIBBLE_REAPER_SECONDS", 5, least=0.1)
+MAX_ATTEMPTS = int(env.number("NIBBLE_MAX_ATTEMPTS", 4, least=1))  # one and three retries after lost workers
+SOCKETS_PER_USER = int(env.number("NIBBLE_SOCKETS_PER_USER", 20, least=1))
+
+USE_TZ = True
+TIME_ZONE = "UTC"  # stored and rendered in UTC; the browser shows the reader's zone
+LANGUAGE_CODE = "en"
+USE_I18N = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("NIBBLE_LOG_LEVEL", "INFO")},
+}

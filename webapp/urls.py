@@ -1,0 +1,17 @@
+"""All addresses: pages by app, the workers' door, the public API."""
+
+from django.urls import include, path
+
+from webapp.overview import overview
+
+urlpatterns = [
+    path("", overview, name="overview"),
+    path("", include("webapp.accounts.urls")),
+    path("datasets/", include("webapp.datasets.urls")),
+    path("models/", include("webapp.catalog.urls")),
+    path("jobs/", include("webapp.jobs.urls")),
+    path("adapters/", include("webapp.adapters.urls")),
+    path("pools/", include("webapp.pools.urls")),
+    path("worker/v1/", include("webapp.worker_api.urls")),
+    path("api/v1/", include("webapp.api.urls")),
+]

@@ -1,0 +1,1 @@
+"""The door the workers knock at. Messages: worker/contract/orders.py."""
