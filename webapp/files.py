@@ -34,7 +34,8 @@ def sending_files(app: App) -> App:
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await app(scope, receive, send)
+            await app(scope, receive, send)
+            return
         file: list[FileResponse] = []
 
         async def watching_send(message: MutableMapping[str, Any]) -> None:
