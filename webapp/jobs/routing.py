@@ -2,4 +2,8 @@
 
 from typing import Any
 
-websocket_urls: list[Any] = []
+from django.urls import path
+
+from webapp.jobs.consumers import JobConsumer
+
+websocket_urls: list[Any] = [path("ws/jobs/<int:pk>/", JobConsumer.as_asgi())]

@@ -1,0 +1,120 @@
+"""What the pages, the sockets and the API read of jobs. Nothing here writes."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from webapp.accounts.models import User
+from webapp.accounts.permissions import visible_to
+from webapp.jobs.models import HELD_JOB, Job, JobEvent, JobStatus
+from webapp.pools.models import Worker
+
+ONLINE = timedelta(seconds=20)  # four heartbeats
+
+
+def jobs_for(user: User) -> QuerySet[Job]:
+    """Newest first, with what a list shows."""
+    related = ("owner", "team", "pool", "base_model", "dataset_version__dataset", "adapter")
+    return visible_to(user, Job.objects.select_related(*related)).order_by("-pk")
+
+
+def job_for(user: User, pk: int) -> Job:
+    """Raises Job.DoesNotExist for a job that is not there and for one of another team alike."""
+    return jobs_for(user).get(pk=pk)
+
+
+def ahead_of(job: Job) -> QuerySet[Job]:
+    """Queued jobs of the same pool that are taken before this one."""
+    queued = Job.objects.filter(pool=job.pool_id, status=JobStatus.QUEUED)
+    earlier = Q(queued_at__lt=job.queued_at) | Q(queued_at=job.queued_at, pk__lt=job.pk)
+    return queued.filter(Q(priority__gt=job.priority) | (Q(priority=job.priority) & earlier))
+
+
+def queue_position(job: Job) -> int:
+    """1 is next. 0 for a job that is not queued."""
+    return ahead_of(job).count() + 1 if job.status == JobStatus.QUEUED else 0
+
+
+def waiting_reason(job: Job) -> str:
+    """Why a queued job has not started, in words; empty for any other."""
+    if job.status != JobStatus.QUEUED:
+        return ""
+    workers = list(Worker.objects.filter(pool=job.pool_id).exclude(state=Worker.State.REVOKED))
+    if not workers:
+        return f"Pool {job.pool.name} has no worker yet. An administrator can add a machine in Pools & workers."
+    enabled = [worker for worker in workers if worker.state == Worker.State.ENABLED]
+    if not enabled:
+        return f"All workers of pool {job.pool.name} are draining: they take no new job until an administrator enables one."
+    online = [w for w in enabled if w.last_seen_at and timezone.now() - w.last_seen_at < ONLINE]
+    if not online:
+        return f"No worker of pool {job.pool.name} is online. The job starts by itself when one comes back."
+    return _busy_reason(job, online)
+
+
+def _busy_reason(job: Job, online: list[Worker]) -> str:
+    ahead = ahead_of(job).count()
+    slots = sum(worker.slots for worker in online)
+    busy = Job.objects.filter(pool=job.pool_id, status__in=HELD_JOB).count()
+    before = f"{ahead} {'job' if ahead == 1 else 'jobs'} ahead" if ahead else "Next in line"
+    if busy >= slots:
+        return f"{before}; {'the only slot' if slots == 1 else f'all {slots} slots'} of pool {job.pool.name} {'is' if slots == 1 else 'are'} busy."
+    return f"{before}; a worker of pool {job.pool.name} takes it within seconds."
+
+
+def events_after(job_id: int, cursor: int, *, limit: int) -> list[dict[str, Any]]:
+    """Events with a higher cursor, oldest first, as the socket and the API send them."""
+    rows = JobEvent.objects.filter(job=job_id, cursor__gt=cursor).order_by("cursor")[:limit]
+    return [
+        {"cursor": number, "kind": kind, "at": at.isoformat(), "data": data}
+        for number, kind, at, data in rows.values_list("cursor", "kind", "at", "data")
+    ]
+
+
+def last_cursor(job_id: int) -> int:
+    """Number of the newest event; 0 for a job that is gone."""
+    return Job.objects.values_list("last_cursor", flat=True).filter(pk=job_id).first() or 0
+
+
+def live_view(job_id: int) -> dict[str, Any]:
+    """What each socket message says of the job beside its new events."""
+    status, progress = Job.objects.values_list("status", "progress").get(pk=job_id)
+    return {"status": status, "status_label": JobStatus(status).label, "progress": progress}
+
+
+def watchers_allowed(job_id: int, watchers: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those (user id, session key) that are still signed in, enabled and may see the job."""
+    team = Job.objects.values_list("team_id", flat=True).filter(pk=job_id).first()
+    users = User.objects.filter(pk__in={user for user, _ in watchers}, is_active=True)
+    seeing = {user.pk for user in users if user.is_admin or user.team_id == team}
+    sessions = Session.objects.filter(session_key__in={key for _, key in watchers}, expire_date__gt=timezone.now())
+    alive = set(sessions.values_list("session_key", flat=True))
+    return {(user, key) for user, key in watchers if user in seeing and key in alive}
+
+
+def log_lines(job: Job, *, before: int, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """(the last `limit` lines with a cursor below `before` (0: the newest), oldest first; whether older ones are there)."""
+    lines = JobEvent.objects.filter(job=job.pk, kind="log")
+    older = lines.filter(cursor__lt=before) if before else lines
+    rows = list(older.order_by("-cursor").values_list("cursor", "at", "data")[: limit + 1])
+    newest = [
+        {"cursor": cursor, "at": at.isoformat(), "level": data.get("level", "info"), "text": data["text"]}
+        for cursor, at, data in reversed(rows[:limit])
+    ]
+    return newest, len(rows) > limit
+
+
+def log_text(job: Job) -> Iterator[str]:
+    """The whole log, a line at a time, with UTC times."""
+    rows = JobEvent.objects.filter(job=job.pk, kind="log").order_by("cursor").values_list("at", "data")
+    for at, data in rows.iterator(chunk_size=2000):
+        yield f"{at:%Y-%m-%dT%H:%M:%S.%f}Z {data.get('level', 'info'):7} {data['text']}\n"
+
+
+def state_events(job: Job) -> QuerySet[JobEvent]:
+    """The Events tab: every change of state, notices, checkpoints and failures, oldest first."""
+    kinds = ("state", "phase", "notice", "checkpoint", "ended", "failed", "plan")
+    return job.events.filter(kind__in=kinds).select_related("actor", "attempt__worker").order_by("cursor")
