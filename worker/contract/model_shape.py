@@ -37,5 +37,7 @@ class ModelReport(Message):
     """A worker's answer to "look at this model": its shape, or why it cannot be used."""
 
     shape: ModelShape | None = None
+    revision: str = ""
+    """Commit hash of a Hub model that was looked at: what "main" meant then."""
     licence: str = ""
     problem: str = ""

@@ -75,6 +75,8 @@ class Heartbeat(Message):
 class InspectModel(Message):
     model_id: int
     base_model: BaseModelRef
+    hub_token: str | None = Field(None, repr=False)
+    """For a gated model of the Hub."""
 
 
 class HeartbeatReply(Message):

@@ -1,0 +1,78 @@
+"""Writes of the catalogue: add a model, keep what a worker found in its files, have it looked at again, remove it."""
+
+import re
+
+from django.db import IntegrityError, transaction
+
+from webapp.catalog.models import BaseModel, Source
+from worker.contract.model_shape import ModelReport
+
+COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
+NOT_PINNED = (
+    "The worker did not say which commit of the model it looked at, so a run could not be repeated. "
+    "Update the worker, or give the 40-digit commit hash as revision."
+)
+
+
+class ModelNameTaken(Exception):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is already a model named “{name}”. Choose another name, or use that one.")
+
+
+class ModelInUse(Exception):
+    def __init__(self, jobs: int) -> None:
+        noun = "job uses" if jobs == 1 else "jobs use"
+        super().__init__(f"{jobs} {noun} this model, so it stays: a job's base must remain known as long as the job does.")
+
+
+def is_commit_hash(revision: str) -> bool:
+    return bool(COMMIT_HASH.fullmatch(revision))
+
+
+def add_model(*, name: str, source: Source, name_or_path: str, revision: str = "", hub_token: str = "") -> BaseModel:
+    """A new model waits until a worker has looked at its files."""
+    try:
+        with transaction.atomic():
+            return BaseModel.objects.create(
+                name=name, source=source, name_or_path=name_or_path, revision=revision, hub_token=hub_token
+            )
+    except IntegrityError:
+        raise ModelNameTaken(name) from None
+
+
+def record_report(model: BaseModel, report: ModelReport) -> None:
+    """Keeps what a worker found. A folder may be on one worker only: a model found somewhere is not unfound elsewhere."""
+    problem = _problem_of(model, report)
+    if problem:
+        waiting = BaseModel.objects.filter(pk=model.pk, state=BaseModel.State.CHECKING)
+        waiting.update(state=BaseModel.State.BROKEN, problem=problem[:1000])
+        return
+    assert report.shape is not None
+    BaseModel.objects.filter(pk=model.pk).exclude(state=BaseModel.State.READY).update(
+        state=BaseModel.State.READY,
+        problem="",
+        licence=report.licence[:100],
+        shape=report.shape.model_dump(mode="json"),
+        revision=report.revision or model.revision,
+    )
+
+
+def _problem_of(model: BaseModel, report: ModelReport) -> str:
+    if report.problem or report.shape is None:
+        return report.problem or "The worker found no model there."
+    if model.source == Source.HUB and not is_commit_hash(report.revision or model.revision):
+        return NOT_PINNED
+    return ""
+
+
+def look_again(model: BaseModel) -> None:
+    """What was found before stays visible until a worker reports anew."""
+    BaseModel.objects.filter(pk=model.pk).update(state=BaseModel.State.CHECKING, problem="")
+
+
+def remove_model(model: BaseModel) -> None:
+    with transaction.atomic():
+        jobs = model.jobs.count()
+        if jobs:
+            raise ModelInUse(jobs)
+        model.delete()
