@@ -16,7 +16,7 @@ from webapp.jobs.routing import websocket_urls
 
 application = ProtocolTypeRouter(
     {
-        "http": sending_files(django_app),
+        "http": sending_files(django_app),  # type: ignore[arg-type]
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urls))),
     }
 )

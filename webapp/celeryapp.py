@@ -41,7 +41,7 @@ def _send(task: str, **options: Any) -> None:
         logger.warning("Redis did not take the ring %s: %s", task, error)
 
 
-@app.task(name="webapp.celeryapp.check_dataset")
+@app.task(name="webapp.celeryapp.check_dataset")  # type: ignore[untyped-decorator]
 def check_dataset(version_id: int) -> None:
     from webapp.datasets.services import check_version
 

@@ -17,7 +17,7 @@ from webapp.jobs.selectors import job_for
 _open: Counter[int] = Counter()  # sockets of each user in this process
 
 
-class JobConsumer(AsyncWebsocketConsumer):
+class JobConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Close codes: 4401 signed out, 4404 no such job, 4408 too slow (come back), 4429 too many sockets. It listens to nobody."""
 
     async def connect(self) -> None:

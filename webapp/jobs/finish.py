@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -17,7 +17,17 @@ from worker.contract.orders import Failed, Finish, Order, Stopped, Succeeded
 Publish = Callable[..., Any]
 """adapters.services.publish_adapter: handed in by the door, since adapters stand above jobs."""
 
-ENDS = {"finished": AttemptStatus.SUCCEEDED, "stopped_saved": AttemptStatus.STOPPED, "stopped_discarded": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
+ENDS = {
+    "finished": AttemptStatus.SUCCEEDED,
+    "stopped_saved": AttemptStatus.STOPPED,
+    "stopped_discarded": AttemptStatus.STOPPED,
+    "failed": AttemptStatus.FAILED,
+}
+    "finished": AttemptStatus.SUCCEEDED,
+    "stopped_saved": AttemptStatus.STOPPED,
+    "stopped_discarded": AttemptStatus.STOPPED,
+    "failed": AttemptStatus.FAILED,
+}
 
 
 class EventsMissing(Exception):
@@ -53,19 +63,19 @@ def _answer_again(job: Job, attempt: Attempt, finish: Finish, to: AttemptStatus)
 
 def _end_job(job: Job, attempt: Attempt, end: Succeeded | Stopped | Failed, *, publish: Publish) -> None:
     """A cancel that was accepted stays a cancel, whatever the trainer managed to do meanwhile."""
-    rest = {"progress": snapshot.ended(snapshot.Progress(**job.progress), database_now().isoformat())}
+    rest = snapshot.ended(cast(snapshot.Progress, job.progress), database_now().isoformat())
     if isinstance(end, Succeeded) and job.stop_requested != Job.Stop.DISCARD:
         partial = end.outcome == "stopped_saved"
         publish(job=job, attempt_folder=incoming_folder(attempt), files=end.files, results=end.results, is_partial=partial)
     if job.stop_requested:
         saved = isinstance(end, Succeeded) and job.stop_requested == Job.Stop.SAVE
         why = "Stopped as asked; the adapter up to this step was saved." if saved else "Stopped as asked; nothing was kept."
-        move_job(job, JobStatus.CANCELLED, why=why, attempt=attempt, **rest)
+        move_job(job, JobStatus.CANCELLED, why=why, attempt=attempt, progress=rest)
     elif isinstance(end, Failed):
         failure = end.model_dump(include={"cause", "message", "advice", "exit_code"})
-        move_job(job, JobStatus.FAILED, why=end.message, attempt=attempt, failure=failure, **rest)
+        move_job(job, JobStatus.FAILED, why=end.message, attempt=attempt, failure=failure, progress=rest)
     elif isinstance(end, Succeeded):
         why = f"Finished after {end.results.steps:,} steps."
-        move_job(job, JobStatus.SUCCEEDED, why=why, attempt=attempt, **rest)
+        move_job(job, JobStatus.SUCCEEDED, why=why, attempt=attempt, progress=rest)
     else:
-        move_job(job, JobStatus.CANCELLED, why="The trainer stopped.", attempt=attempt, **rest)
+        move_job(job, JobStatus.CANCELLED, why="The trainer stopped.", attempt=attempt, progress=rest)

@@ -106,7 +106,8 @@ class Feed:
 
 async def message_after(job_id: int, cursor: int) -> tuple[str, int, int]:
     """(text, cursor after it, number of events). With nothing new the cursor is the one given."""
-    return await database_sync_to_async(_message_after)(job_id, cursor)
+    answer: tuple[str, int, int] = await database_sync_to_async(_message_after)(job_id, cursor)
+    return answer
 
 
 def _message_after(job_id: int, cursor: int) -> tuple[str, int, int]:

@@ -1,6 +1,7 @@
 """Takes what an attempt tells: rows once, in order, under the newest fence; the reply is the order back."""
 
 from datetime import timedelta
+from typing import cast
 
 from django.conf import settings
 from django.db import transaction
@@ -56,7 +57,7 @@ def _store(job: Job, attempt: Attempt, fresh: list[tuple[int, AnyEvent]]) -> Non
     append_events(job.pk, rows, attempt=attempt)
     attempt.last_seq = fresh[-1][0]
     Attempt.objects.filter(pk=attempt.pk).update(last_seq=attempt.last_seq)
-    folded = snapshot.Progress(**job.progress)
+    folded = cast(snapshot.Progress, job.progress)
     for _, event in fresh:
         folded = snapshot.fold(folded, event)
     Job.objects.filter(pk=job.pk).update(progress=folded)

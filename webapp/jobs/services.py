@@ -26,7 +26,7 @@ class JobRefused(Exception):
 
 def reference_to(model: BaseModel) -> BaseModelRef:
     """How a work order names the model."""
-    return BaseModelRef(kind=model.source, name_or_path=model.name_or_path, revision=model.revision or None)  # type: ignore[arg-type]
+    return BaseModelRef(kind=model.source, name_or_path=model.name_or_path, revision=model.revision or None)
 
 
 def submit_job(

@@ -18,7 +18,9 @@ from webapp.worker_api.door import Refusal, door, message, read_message, worker_
 from worker.contract import PROTOCOL
 from worker.contract.orders import FILE_NAME, Claim, EventBatch, Finish
 
-STALE = Refusal(409, "stale_attempt", "This attempt was closed or given to another worker. Stop its trainer; nothing more of it is taken.")
+STALE = Refusal(
+    409, "stale_attempt", "This attempt was closed or given to another worker. Stop its trainer; nothing more of it is taken."
+)
 BLOCK = 1 << 20
 KEEP_FREE_BYTES = 256 * 2**20  # the database needs room to say that the disk is full
 
@@ -28,7 +30,9 @@ def claim(request: HttpRequest) -> HttpResponse:
     worker = worker_of(request)
     asked = read_message(request, Claim)
     if asked.protocol > PROTOCOL:
-        raise Refusal(426, "newer_worker", f"This worker speaks protocol {asked.protocol}, the dashboard {PROTOCOL}. Upgrade the dashboard.")
+        raise Refusal(
+            426, "newer_worker", f"This worker speaks protocol {asked.protocol}, the dashboard {PROTOCOL}. Upgrade the dashboard."
+        )
     order = claim_job(worker, asked)
     return HttpResponse(status=204) if order is None else message(order)
 
@@ -79,7 +83,9 @@ def finish(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _attempt(request: HttpRequest, pk: int) -> Attempt:
     """Only the worker that holds an attempt knows of it; to any other it does not exist."""
-    attempt = Attempt.objects.select_related("job__dataset_version__dataset", "worker").filter(pk=pk, worker=worker_of(request)).first()
+    attempt = (
+        Attempt.objects.select_related("job__dataset_version__dataset", "worker").filter(pk=pk, worker=worker_of(request)).first()
+    )
     if attempt is None:
         raise Refusal(404, "no_attempt", "This worker has no such attempt.")
     return attempt
@@ -95,7 +101,11 @@ def _held_attempt(request: HttpRequest, pk: int) -> Attempt:
 def _require_room(size: int) -> None:
     free = shutil.disk_usage(settings.INCOMING_DIR).free
     if free < size + KEEP_FREE_BYTES:
-        raise Refusal(507, "disk_full", f"The dashboard has {free // 2**20} MiB of disk left; {size // 2**20} MiB do not fit. Free some space.")
+        raise Refusal(
+            507,
+            "disk_full",
+            f"The dashboard has {free // 2**20} MiB of disk left; {size // 2**20} MiB do not fit. Free some space.",
+        )
 
 
 def _receive(request: HttpRequest, path: Path, *, sha256: str) -> int:
