@@ -23,11 +23,6 @@ ENDS = {
     "stopped_discarded": AttemptStatus.STOPPED,
     "failed": AttemptStatus.FAILED,
 }
-    "finished": AttemptStatus.SUCCEEDED,
-    "stopped_saved": AttemptStatus.STOPPED,
-    "stopped_discarded": AttemptStatus.STOPPED,
-    "failed": AttemptStatus.FAILED,
-}
 
 
 class EventsMissing(Exception):
