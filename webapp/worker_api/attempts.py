@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
+from webapp.adapters.publishing import BadArtifact
 from webapp.adapters.services import publish_adapter
 from webapp.files import SendFile
 from webapp.jobs.claims import claim_job
@@ -79,6 +80,8 @@ def finish(request: HttpRequest, pk: int) -> HttpResponse:
         raise STALE from None
     except EventsMissing as missing:
         raise Refusal(409, "events_missing", str(missing)) from None
+    except BadArtifact as bad:
+        raise Refusal(409, "bad_file", str(bad)) from None
 
 
 def _attempt(request: HttpRequest, pk: int) -> Attempt:

@@ -1,0 +1,76 @@
+"""Short words for what tests do with jobs: submit one, claim it, speak as its worker."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.cast import Cast
+from webapp.jobs.claims import claim_job
+from webapp.jobs.models import Attempt, Job
+from webapp.jobs.services import submit_job
+from worker.contract.events import AnyEvent, LogWritten, MetricsLogged, PlanMade, Results
+from worker.contract.orders import Claim, EventBatch, Failed, Finish, Stopped, WorkOrder
+from worker.contract.spec import FinetuneSpec
+
+RESULTS = Results(steps=3, epochs=1, final_loss=1.5, first_loss=3.0, train_seconds=6, tokens_seen=900, peak_memory_bytes=10**9)
+PLAN = PlanMade(
+    max_steps=3,
+    epochs=1.0,
+    train_rows=8,
+    eval_rows=0,
+    train_tokens=900,
+    trained_tokens=400,
+    cut_rows=0,
+    effective_batch=4,
+    trainable_parameters=10,
+    parameters=1000,
+    target_modules=("q_proj",),
+    mask="the template's own markers",
+    device="cpu",
+    optim="adamw_torch",
+    versions={},
+)
+
+
+def spec(**training: Any) -> FinetuneSpec:
+    reference = {"kind": "example", "name_or_path": "smollm2-135m-instruct"}
+    return FinetuneSpec.model_validate({"base_model": reference, "training": {"max_steps": 3, **training}})
+
+
+def submitted(cast: Cast, *, name: str = "first") -> Job:
+    return submit_job(
+        user=cast.alice, name=name, pool=cast.pool, base_model=cast.base_model, dataset_version=cast.version, spec=spec()
+    )
+
+
+def claimed(cast: Cast) -> tuple[Job, Attempt]:
+    """A job of Alice's in the hands of the cast's worker."""
+    job = submitted(cast)
+    order = claim(cast)
+    assert order is not None
+    job.refresh_from_db()
+    return job, Attempt.objects.select_related("worker", "job").get(pk=order.attempt_id)
+
+
+def claim(cast: Cast, *, slot: int = 0) -> WorkOrder | None:
+    return claim_job(cast.worker, Claim(slot=slot, free_memory_bytes=10**9))
+
+
+def metrics(step: int, *, loss: float = 2.0) -> MetricsLogged:
+    return MetricsLogged(step=step, epoch=step / 3, loss=loss, at=datetime.now(UTC))
+
+
+def log(text: str) -> LogWritten:
+    return LogWritten(text=text)
+
+
+def batch(attempt: Attempt, *events: AnyEvent, first_seq: int = 1) -> EventBatch:
+    return EventBatch(fence=attempt.fence, first_seq=first_seq, events=events)
+
+
+def failed(attempt: Attempt, *, last_seq: int = 0) -> Finish:
+    end = Failed(cause="bad_data", message="No row has a trainable token.", advice="Use train_on whole_row.")
+    return Finish(fence=attempt.fence, last_seq=last_seq, end=end)
+
+
+def stopped(attempt: Attempt) -> Finish:
+    return Finish(fence=attempt.fence, last_seq=attempt.last_seq, end=Stopped())
