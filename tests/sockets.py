@@ -10,7 +10,13 @@ from asgiref.testing import ApplicationCommunicator
 class SocketTest(ApplicationCommunicator):  # type: ignore[misc]
     def __init__(self, application: Any, url: str, *, headers: list[tuple[bytes, bytes]]) -> None:
         parts = urlsplit(url)
-        scope = {"type": "websocket", "path": parts.path, "query_string": parts.query.encode(), "headers": headers, "subprotocols": []}
+        scope = {
+            "type": "websocket",
+            "path": parts.path,
+            "query_string": parts.query.encode(),
+            "headers": headers,
+            "subprotocols": [],
+        }
         super().__init__(application, scope)
 
     async def connect(self) -> bool:

@@ -16,7 +16,12 @@ SQLITE_OPTIONS = {
 
 
 def sqlite_database(path: Path) -> dict[str, Any]:
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": SQLITE_OPTIONS, "TEST": {"NAME": path.with_name("test.sqlite3")}}
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": SQLITE_OPTIONS,
+        "TEST": {"NAME": path.with_name("test.sqlite3")},
+    }
 
 
 def database_from_url(url: str, *, data: Path) -> dict[str, Any]:

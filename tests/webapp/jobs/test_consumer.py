@@ -127,9 +127,7 @@ async def test_two_sockets_get_the_same_bytes(work: tuple[Cast, Job, Attempt]):
 
 
 @pytest.mark.parametrize("how", ["disabled", "signed_out"])
-async def test_who_may_not_watch_any_more_is_sent_away(
-    work: tuple[Cast, Job, Attempt], how: str, monkeypatch: pytest.MonkeyPatch
-):
+async def test_who_may_not_watch_any_more_is_sent_away(work: tuple[Cast, Job, Attempt], how: str, monkeypatch: pytest.MonkeyPatch):
     cast, job, _ = work
     monkeypatch.setattr(hub, "LOOK_ANYWAY_SECONDS", 0.1)
     cookie = await in_thread(signed_in)(cast.alice)

@@ -17,7 +17,9 @@ def stored(attempt: Attempt) -> list[int]:
 
 def test_it_works(cast: Cast):
     job, attempt = claimed(cast)
-    order = store_batch(attempt, batch(attempt, PhaseStarted(phase="loading base model"), PLAN, metrics(1, loss=3.0), metrics(2, loss=2.5)))
+    order = store_batch(
+        attempt, batch(attempt, PhaseStarted(phase="loading base model"), PLAN, metrics(1, loss=3.0), metrics(2, loss=2.5))
+    )
     assert (order.order, order.acked_seq) == ("continue", 4)
     job.refresh_from_db()
     assert job.status == JobStatus.RUNNING
