@@ -55,7 +55,7 @@ def test_an_empty_batch_renews_the_lease(cast: Cast):
 
 
 def test_a_wrong_fence_changes_nothing(cast: Cast):
-    job, attempt = claimed(cast)
+    _, attempt = claimed(cast)
     before = Attempt.objects.get(pk=attempt.pk).lease_until
     with pytest.raises(StaleAttempt):
         store_batch(attempt, EventBatch(fence=attempt.fence + 1, first_seq=1, events=(log("late"),)))
