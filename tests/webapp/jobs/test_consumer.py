@@ -53,8 +53,8 @@ async def cursors_until(communicator: SocketTest, last: int) -> list[int]:
 
 async def until_watched(job: Job) -> None:
     async with asyncio.timeout(10):
-        while not (job.pk in hub.hub().feeds and hub.hub().feeds[job.pk].sockets):
-            await asyncio.sleep(0.01)  # noqa: ASYNC110  (the hub has no event for tests to wait on)
+        while not (job.pk in hub.hub().feeds and hub.hub().feeds[job.pk].sockets):  # noqa: ASYNC110  (the hub tells no test)
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
