@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -12,8 +12,8 @@ from django.utils import timezone
 from webapp.accounts.models import User
 from webapp.accounts.permissions import visible_to
 from webapp.jobs.models import HELD_JOB, OPEN_ATTEMPT, Attempt, Job, JobStatus
+from webapp.jobs.selectors import ONLINE
 from webapp.pools.models import Worker, WorkerPool
-from worker.contract.orders import LEASE_SECONDS
 
 MAX_SIDE_POOLS = 4
 MAX_SIDE_CELLS = 16
@@ -64,7 +64,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         "pages": links(PAGES, path=request.path, counts={"job-list": active_jobs(user)}),
         "admin_pages": links(ADMIN_PAGES, path=request.path, counts={}) if user.is_admin else (),
         "side_pools": side_pools(),
-        "account_url": address("password-change"),
+        "account_url": address("account"),
         "sign_out_url": address("sign-out"),
     }
 
@@ -95,8 +95,8 @@ def active_jobs(user: User) -> int:
 
 
 def side_pools() -> list[SidePool]:
-    """Slots of each pool: busy, free, or of a worker that has not been heard of for a lease."""
-    seen_after = timezone.now() - timedelta(seconds=LEASE_SECONDS)
+    """Slots of each pool: busy, free, or of a worker that has not been heard of for four heartbeats."""
+    seen_after = timezone.now() - ONLINE
     workers: dict[int, list[Worker]] = {}
     for worker in Worker.objects.exclude(state=Worker.State.REVOKED).order_by("name"):
         workers.setdefault(worker.pool_id, []).append(worker)
@@ -105,7 +105,7 @@ def side_pools() -> list[SidePool]:
     return [_side_pool(pool, workers.get(pool.pk, []), busy=busy, seen_after=seen_after) for pool in pools]
 
 
-def _side_pool(pool: WorkerPool, workers: list[Worker], *, busy: Counter[int], seen_after: Any) -> SidePool:
+def _side_pool(pool: WorkerPool, workers: list[Worker], *, busy: Counter[int], seen_after: datetime) -> SidePool:
     cells: list[str] = []
     for worker in workers:
         is_online = worker.last_seen_at is not None and worker.last_seen_at > seen_after
