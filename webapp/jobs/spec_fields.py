@@ -16,11 +16,15 @@ from worker.contract.quantization import BitsAndBytes4Bit, Unquantized
 from worker.contract.training import Training
 
 BOOLEAN_CHOICES = (("", "Automatic"), ("true", "On"), ("false", "Off"))
-SHOWN = frozenset(
-    "quantization.bnb_4bit_quant_type quantization.bnb_4bit_use_double_quant quantization.dtype lora.r lora.lora_alpha "
-    "optimizer.learning_rate training.num_train_epochs training.max_steps training.per_device_train_batch_size "
-    "training.gradient_accumulation_steps training.max_length data.eval_share data.train_on".split()
-)
+SHOWN: dict[str, frozenset[str]] = {
+    "training": frozenset(
+        {"num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"}
+    ),
+    "lora": frozenset({"r", "lora_alpha"}),
+    "optimizer": frozenset({"learning_rate"}),
+    "quantization": frozenset({"bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "dtype"}),
+    "data": frozenset({"eval_share", "train_on"}),
+}
 """Not folded away: what most runs change."""
 
 
