@@ -27,7 +27,7 @@ NO_MODEL = BaseModelRef(kind="example", name_or_path="none chosen")  # lets the 
 CHOOSE = {"required": "Choose one.", "invalid_choice": "This one cannot be chosen any more."}
 
 
-class VersionChoice(forms.ModelChoiceField):
+class VersionChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic for the type checker only
     def label_from_instance(self, version: Any) -> str:
         return f"{version} · {version.rows:,} rows"
 

@@ -58,8 +58,9 @@ def preset() -> Mapping[str, Any]:
     """Small enough to end within minutes on two CPU cores."""
     if not FIRST_ADAPTER.is_file():
         return SMALL_RUN
-    read: Mapping[str, Any] = json.loads(FIRST_ADAPTER.read_text())
-    return read.get("spec", read)
+    read: dict[str, Any] = json.loads(FIRST_ADAPTER.read_text())
+    spec: Mapping[str, Any] = read.get("spec", read)
+    return spec
 
 
 def likely_pool() -> int | None:

@@ -11,10 +11,11 @@ from django.urls import reverse
 from webapp.accounts.models import User
 from webapp.accounts.permissions import may_change
 from webapp.jobs.models import ENDED_JOB, HELD_JOB, Attempt, Job, JobStatus
-from webapp.jobs.selectors import ahead_of, queue_position, waiting_reason
+from webapp.jobs.selectors import ahead_of, log_lines, queue_position, waiting_reason
 from webapp.jobs.spec_fields import GROUPS, SpecField, as_text, spec_fields
 from webapp.jobs.spec_text import loading_snippet
 from worker.contract.events import Results
+from worker.contract.quantization import BitsAndBytes4Bit
 from worker.contract.spec import FinetuneSpec
 
 TABS = (
@@ -24,6 +25,7 @@ TABS = (
     ("config", "job-config", "Config"),
 )
 MOST_AHEAD = 5
+EVIDENCE_LINES = 12
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
@@ -75,8 +77,8 @@ class JobPage:
     @property
     def tags(self) -> list[str]:
         quantization = self.spec.quantization
-        dtype = getattr(quantization, "bnb_4bit_compute_dtype", None) or getattr(quantization, "dtype", "")
-        return [f"{self.spec.method} · r={self.spec.lora.r}", self.spec.kind.upper(), DTYPES.get(dtype, dtype)]
+        dtype = quantization.bnb_4bit_compute_dtype if isinstance(quantization, BitsAndBytes4Bit) else quantization.dtype
+        return [f"{self.spec.method} · r={self.spec.lora.r}", self.spec.kind.upper(), DTYPES[dtype]]
 
     @property
     def tabs(self) -> list[Tab]:
@@ -138,6 +140,17 @@ class JobPage:
         return None if first is None or now is None else now - first
 
     @property
+    def loss_change_size(self) -> float:
+        return abs(self.loss_change or 0.0)
+
+    @property
+    def evidence(self) -> list[dict[str, Any]]:
+        """The last errors of the log, else its last lines."""
+        lines, _ = log_lines(self.job, before=0, limit=100)
+        loud = [line for line in lines if line["level"] == "error"]
+        return (loud or lines)[-EVIDENCE_LINES:]
+
+    @property
     def adapter(self) -> Any:
         return getattr(self.job, "adapter", None)  # none yet: Django raises an AttributeError
 
@@ -178,7 +191,9 @@ def job_page(job: Job, reader: User, *, tab: str) -> JobPage:
 
 def stages_of(job: Job) -> list[Stage]:
     """Queued first, then the phases that the worker told of, with how long each took."""
-    stages = [Stage("Queued", _seconds(job.queued_at, job.started_at or job.ended_at), since=_since(job))]
+    since = _since(job)
+    waited = None if since else _seconds(job.queued_at, job.started_at or job.ended_at)
+    stages = [Stage("Queued", waited, since=since)]
     for phase in job.progress.get("phases", []):
         began, ended = datetime.fromisoformat(phase["at"]), phase.get("ended_at")
         seconds = _seconds(began, datetime.fromisoformat(ended)) if ended else None

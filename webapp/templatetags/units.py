@@ -75,3 +75,9 @@ def rate(value: float | None) -> str:
 def percent(part: float | None) -> str:
     """A share as 40 %."""
     return "–" if part is None else f"{part * 100:.0f} %"
+
+
+@register.filter
+def words(name: str) -> str:
+    """constant_with_warmup -> constant with warmup."""
+    return name.replace("_", " ")
