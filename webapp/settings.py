@@ -63,8 +63,13 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "webapp.navigation.navigation",
             ],
-            "builtins": ["webapp.templatetags.units", "webapp.templatetags.icons"],
-            "libraries": {"units": "webapp.templatetags.units", "icons": "webapp.templatetags.icons"},
+            "builtins": [
+                "webapp.templatetags.units",
+                "webapp.templatetags.icons",
+                "webapp.templatetags.times",
+                "webapp.templatetags.jobs",
+            ],
+            "libraries": {name: f"webapp.templatetags.{name}" for name in ("units", "icons", "times", "jobs")},
         },
     }
 ]

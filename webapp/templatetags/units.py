@@ -47,3 +47,37 @@ def short_count(value: float | None) -> str:
             amount = value / limit
             return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
     return f"{value:.0f}"
+
+
+@register.filter
+def figure(value: float | None) -> str:
+    """Four digits that matter: 0.6814, 17.69, 4,446."""
+    if value is None:
+        return "–"
+    if value and abs(value) < 0.001:
+        return rate(value)
+    decimals = 0 if abs(value) >= 1000 else max(0, 3 - len(str(int(abs(value))).lstrip("0")))
+    return f"{value:,.{decimals}f}"
+
+
+@register.filter
+def rate(value: float | None) -> str:
+    """A learning rate: 2e-4, 1.37e-5."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+@register.filter
+def percent(part: float | None) -> str:
+    """A share as 40 %."""
+    return "–" if part is None else f"{part * 100:.0f} %"
+
+
+@register.filter
+def words(name: str) -> str:
+    """constant_with_warmup -> constant with warmup."""
+    return name.replace("_", " ")

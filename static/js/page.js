@@ -1,0 +1,64 @@
+// What every page does: theme switch, local times and ages, dialogs, copy buttons, chosen files' names.
+(() => {
+  "use strict";
+  const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const precise = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const dayAndClock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
+
+  function age(moment) {
+    let amount = Math.min(0, (moment - Date.now()) / 1000); // a clock that is ahead reads as "now"
+    for (const [unit, size] of STEPS) {
+      if (Math.abs(amount) < size) return unit === "second" && amount > -10 ? "just now" : relative.format(Math.trunc(amount), unit);
+      amount /= size;
+    }
+    return "";
+  }
+
+  function localise(root) {
+    for (const node of root.querySelectorAll("time[datetime]")) {
+      const moment = new Date(node.dateTime);
+      if (isNaN(moment)) continue;
+      const today = moment.toDateString() === new Date().toDateString();
+      if ("age" in node.dataset) node.textContent = age(moment);
+      else if ("clock" in node.dataset) node.textContent = (today ? clock : dayAndClock).format(moment);
+      else if ("local" in node.dataset) node.textContent = zoned.format(moment);
+      else continue;
+      node.title = precise.format(moment);
+    }
+  }
+
+  function switchTheme() {
+    const next = document.documentElement.dataset.bsTheme === "dark" ? "light" : "dark";
+    document.documentElement.dataset.bsTheme = next;
+    try { localStorage.setItem("nibble-theme", next); } catch { /* private window: the choice lasts until the page is left */ }
+    dispatchEvent(new Event("nibble:theme"));
+  }
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copies);
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
+    const label = button.querySelector("span") || button;
+    const before = label.textContent;
+    label.textContent = "Copied";
+    setTimeout(() => { label.textContent = before; }, 1500);
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-theme-switch], [data-opens], [data-closes], [data-copies]");
+    if (!button) return;
+    if ("themeSwitch" in button.dataset) switchTheme();
+    if (button.dataset.opens) document.getElementById(button.dataset.opens).showModal();
+    if ("closes" in button.dataset) button.closest("dialog").close();
+    if (button.dataset.copies) copy(button);
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  });
+  document.addEventListener("htmx:afterSwap", (event) => localise(event.target));
+  localise(document);
+  setInterval(() => localise(document), 10_000);
+  window.nibble = { localise, age };
+})();

@@ -1,0 +1,87 @@
+"""Events in words: one line of the Events tab each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from webapp.jobs.models import JobEvent, JobStatus
+
+OUTCOMES = {
+    "finished": "The trainer finished",
+    "stopped_saved": "The trainer stopped and saved",
+    "stopped_discarded": "The trainer stopped",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    cursor: int
+    at: datetime
+    title: str
+    detail: str
+    who: str
+    tone: str = ""
+    status: str = ""
+    """Set for a change of state: drawn as its chip."""
+
+
+def told_events(events: Iterable[JobEvent]) -> list[Told]:
+    return [_told(event) for event in events]
+
+
+def _told(event: JobEvent) -> Told:
+    title, detail, tone = TELLERS.get(event.kind, _unknown)(event.data)
+    status = event.data["to"] if event.kind == "state" else ""
+    return Told(event.cursor, event.at, title, detail, _who(event), tone, status)
+
+
+def _who(event: JobEvent) -> str:
+    if event.kind == "state":
+        return str(event.data.get("who", ""))
+    return f"worker {event.attempt.worker.name}" if event.attempt else "Nibble"
+
+
+def _state(data: dict[str, Any]) -> tuple[str, str, str]:
+    return JobStatus(data["to"]).label, data.get("why", ""), ""
+
+
+def _phase(data: dict[str, Any]) -> tuple[str, str, str]:
+    return data["phase"][:1].upper() + data["phase"][1:], data.get("detail", ""), ""
+
+
+def _plan(data: dict[str, Any]) -> tuple[str, str, str]:
+    trained = f"{data['trained_tokens']:,} of {data['train_tokens']:,} tokens trained on"
+    cut = f", {data['cut_rows']:,} rows cut" if data["cut_rows"] else ""
+    return "Plan made", f"{data['max_steps']:,} steps of {data['effective_batch']:,} rows; {trained}{cut}; {data['mask']}.", ""
+
+
+def _checkpoint(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Checkpoint at step {data['step']:,}", f"{data['size_bytes'] / 2**20:,.1f} MiB", ""
+
+
+def _notice(data: dict[str, Any]) -> tuple[str, str, str]:
+    return "Notice", data["text"], "warn"
+
+
+def _ended(data: dict[str, Any]) -> tuple[str, str, str]:
+    return OUTCOMES[data["outcome"]], f"After {data['results']['steps']:,} steps.", "good"
+
+
+def _failed(data: dict[str, Any]) -> tuple[str, str, str]:
+    return "The trainer failed", f"{data['message']} {data.get('advice', '')}".strip(), "bad"
+
+
+def _unknown(data: dict[str, Any]) -> tuple[str, str, str]:
+    return "Something else", str(data)[:300], ""
+
+
+TELLERS: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
+    "state": _state,
+    "phase": _phase,
+    "plan": _plan,
+    "checkpoint": _checkpoint,
+    "notice": _notice,
+    "ended": _ended,
+    "failed": _failed,
+}

@@ -1,0 +1,1 @@
+"""Pages of jobs: the list, the form, the job itself. Each view parses, calls and renders."""

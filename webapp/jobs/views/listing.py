@@ -1,0 +1,24 @@
+"""The list of jobs."""
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from webapp.jobs.listing import ROWS_A_PAGE, STATES, wanted_from
+from webapp.jobs.selectors import jobs_for
+from webapp.jobs.views.request import reader
+
+
+def job_list(request: HttpRequest) -> HttpResponse:
+    user, wanted = reader(request), wanted_from(request.GET)
+    page = Paginator(wanted.among(jobs_for(user), user=user), ROWS_A_PAGE).get_page(wanted.page)
+    context = {
+        "wanted": wanted,
+        "page": page,
+        "states": [(key, label) for key, (label, _) in STATES.items()],
+        "mine_url": wanted.address(mine=True, page=1),
+        "team_url": wanted.address(mine=False, page=1),
+        "older_url": wanted.address(page=page.number + 1) if page.has_next() else "",
+        "newer_url": wanted.address(page=page.number - 1) if page.has_previous() else "",
+    }
+    return render(request, "jobs/list.html", context)

@@ -1,0 +1,32 @@
+"""How a state looks: {{ job.status|tone }} for its chip."""
+
+from django import template
+from django.utils import timezone
+
+from webapp.jobs.models import Job
+
+register = template.Library()
+
+TONES = {
+    "draft": "",
+    "queued": "info",
+    "starting": "accent lively",
+    "running": "good lively",
+    "pausing": "warn lively",
+    "paused": "warn",
+    "stopping": "warn lively",
+    "succeeded": "good",
+    "failed": "bad",
+    "cancelled": "",
+}
+
+
+@register.filter
+def tone(status: str) -> str:
+    return TONES.get(status, "")
+
+
+@register.filter
+def runtime(job: Job) -> float | None:
+    """Seconds since a worker took the job, or until it ended; none before."""
+    return ((job.ended_at or timezone.now()) - job.started_at).total_seconds() if job.started_at else None
