@@ -3,20 +3,20 @@
 import os
 import selectors
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from webapp.launcher.terminal import Step
 
 
 def run_shown(
-    command: Sequence[str], *, shown: Step, log: Path, progress_of: Callable[[str], str], environment: Mapping[str, str] | None = None
+    command: Sequence[str], *, shown: Step, log: Path, progress_of: Callable[[str], str], folder: Path | None = None
 ) -> int:
     """Its exit status. Everything it says goes to `log`; what `progress_of` makes of a line, to the step."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("wb") as kept,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder) as process,
     ):
         assert process.stdout is not None
         for chunk in _chunks(process.stdout.fileno()):
