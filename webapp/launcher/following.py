@@ -16,7 +16,9 @@ def run_shown(
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("wb") as kept,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder) as process,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder
+        ) as process,
     ):
         assert process.stdout is not None
         for chunk in _chunks(process.stdout.fileno()):

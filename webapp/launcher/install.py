@@ -37,7 +37,9 @@ def check_writable(data: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise CannotStart(f"The data folder {data} cannot be written to ({error.strerror}). Name another: ./start --data FOLDER") from None
+        raise CannotStart(
+            f"The data folder {data} cannot be written to ({error.strerror}). Name another: ./start --data FOLDER"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -25,7 +25,12 @@ def add_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--port", type=port, default=DEFAULT_PORT, help="port of the dashboard (default: 8000)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only; 0.0.0.0: every network)")
-    add("--data", type=Path, metavar="FOLDER", help="data folder: database, datasets, adapters, logs (default: .data in the checkout)")
+    add(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="data folder: database, datasets, adapters, logs (default: .data in the checkout)",
+    )
     add("--email", default="", help="e-mail address of the first administrator (default: admin@localhost)")
     add("--no-worker", action="store_true", help="start no worker on this machine; join others on the page Pools & workers")
     add("--demo", action="store_true", help="fine-tune the example model now, and show its answer before and after")
