@@ -1,9 +1,9 @@
 """/api/v1/jobs: submit, look, follow, cancel. The same services as the pages."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from django.http import HttpRequest
-from ninja import P, Query, Router, Schema, Status
+from ninja import Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from webapp.accounts.permissions import may_change, visible_to
@@ -25,6 +25,7 @@ from worker.contract.training import Training
 
 router = Router(tags=["jobs"])
 LARGEST_ID = 2**63 - 1
+Cursor = Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class JobIn(Schema):
@@ -51,9 +52,7 @@ class CancelIn(Schema):
 
 
 @router.get("", response=Page[JobOut])
-def list_jobs(
-    request: HttpRequest, limit: Query[int, P(ge=1, le=200)] = 50, before: Query[int, P(ge=0, le=LARGEST_ID)] = 0
-) -> Page[JobOut]:
+def list_jobs(request: HttpRequest, limit: Annotated[int, Field(ge=1, le=200)] = 50, before: Cursor = 0) -> Page[JobOut]:
     """Newest first. `before` is the id of the last job of the page before."""
     jobs = jobs_for(user_of(request))
     rows = list((jobs.filter(pk__lt=before) if before else jobs)[: limit + 1])
@@ -105,7 +104,7 @@ def read_job(request: HttpRequest, job_id: int) -> JobDetail:
 
 @router.get("/{int:job_id}/events", response=Page[EventOut])
 def read_events(
-    request: HttpRequest, job_id: int, after: Query[int, P(ge=0, le=LARGEST_ID)] = 0, limit: Query[int, P(ge=1, le=1000)] = 200
+    request: HttpRequest, job_id: int, after: Cursor = 0, limit: Annotated[int, Field(ge=1, le=1000)] = 200
 ) -> Page[EventOut]:
     """Everything that happened, oldest first. Go on with `after` = the last cursor you have; nothing is missed or seen twice."""
     job = visible_job(request, job_id)

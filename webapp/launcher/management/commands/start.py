@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 
 from webapp.accounts.selectors import first_active_administrator
 from webapp.launcher import first_steps
-from webapp.launcher.demo import run_demo
+from webapp.launcher.demonstration import run_demo
 from webapp.launcher.lock import only_one, running_address
 from webapp.launcher.machine import Machine
 from webapp.launcher.options import add_options
@@ -52,7 +52,7 @@ def run(machine: Machine, *, email: str, demo: bool, leave: bool) -> int:
         if machine.with_worker:
             first_steps.make_example_model(machine.data)
         environment = machine.bring_up(supervisor)
-        status = run_demo(machine, supervisor, environment, link=sign_in_link(machine.address)) if demo else 0
+        status = run_demo(supervisor, environment, link=sign_in_link(machine.address)) if demo else 0
         if leave:
             return status
         greet(machine)
