@@ -2,10 +2,13 @@
 
 from django.urls import include, path
 
+from webapp.health import healthz, readyz
 from webapp.overview import overview
 
 urlpatterns = [
     path("", overview, name="overview"),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
     path("", include("webapp.accounts.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("models/", include("webapp.catalog.urls")),

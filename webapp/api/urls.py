@@ -1,5 +1,40 @@
-"""Addresses of worker_api."""
+"""Addresses of the public API, under /api/v1/. Only signed-in users read its description, openapi.json."""
 
-from django.urls import URLPattern
+from typing import Any
 
-urlpatterns: list[URLPattern] = []
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+from ninja import NinjaAPI
+
+from webapp.api import datasets, errors, jobs, things
+from webapp.api.access import SessionCookie
+
+api = NinjaAPI(title="Nibble", version="1", auth=SessionCookie(), openapi_url=None, docs_url=None, urls_namespace="api")
+api.add_router("/jobs", jobs.router)
+api.add_router("/datasets", datasets.router)
+api.add_router("", things.router)
+errors.install(api)
+
+
+@require_safe
+def openapi(_request: HttpRequest) -> HttpResponse:
+    return JsonResponse(api.get_openapi_schema(path_prefix="/api/v1/"))
+
+
+@csrf_exempt
+@login_not_required
+def nothing_here(_request: HttpRequest) -> HttpResponse:
+    return errors.not_found()
+
+
+def answering_in_json(patterns: list[Any]) -> list[URLPattern | URLResolver]:
+    """Strangers get the API's own 401 instead of a redirect to the sign-in page."""
+    for pattern in patterns:
+        pattern.callback.login_required = False
+    return patterns
+
+
+urlpatterns = [path("openapi.json", openapi, name="openapi"), *answering_in_json(api.urls[0]), re_path(r"^.*$", nothing_here)]

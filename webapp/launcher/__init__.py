@@ -1,1 +1,4 @@
-"""`./start`: sets up this machine and runs all of Nibble on it."""
+"""One machine, one command: ./start installs, sets up and supervises everything that Nibble needs.
+
+install.py, environment.py, options.py and terminal.py run before anything is installed: standard library only.
+"""

@@ -1,0 +1,132 @@
+"""/api/v1/jobs: submit, look, follow, cancel. The same services as the pages."""
+
+from typing import Annotated, Literal
+
+from django.http import HttpRequest
+from ninja import Router, Schema, Status
+from pydantic import ConfigDict, Field
+
+from webapp.accounts.permissions import may_change, visible_to
+from webapp.api.access import user_of
+from webapp.api.errors import ApiRefusal
+from webapp.api.shapes import EventOut, JobDetail, JobOut, Page
+from webapp.catalog.models import BaseModel
+from webapp.datasets.models import DatasetVersion
+from webapp.jobs.models import Job, Priority
+from webapp.jobs.selectors import events_after, job_for, jobs_for
+from webapp.jobs.services import JobRefused, cancel_job, reference_to, submit_job
+from webapp.pools.models import WorkerPool
+from worker.contract.dataset import Data
+from worker.contract.lora import Lora
+from worker.contract.optimizer import Optimizer
+from worker.contract.quantization import BitsAndBytes4Bit, Quantization
+from worker.contract.spec import FinetuneSpec
+from worker.contract.training import Training
+
+router = Router(tags=["jobs"])
+LARGEST_ID = 2**63 - 1
+Cursor = Annotated[int, Field(ge=0, le=LARGEST_ID)]
+
+
+class JobIn(Schema):
+    """A job: where it runs, what it trains on, and the blocks of the contract's FinetuneSpec. Blocks left out have its defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    pool: str
+    base_model: int = Field(ge=1, le=LARGEST_ID)
+    dataset_version: int = Field(ge=1, le=LARGEST_ID)
+    priority: Literal[Priority.LOW, Priority.NORMAL, Priority.HIGH] = Priority.NORMAL
+    kind: Literal["sft"] = "sft"
+    quantization: Quantization = Field(default_factory=BitsAndBytes4Bit)
+    lora: Lora = Field(default_factory=Lora)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    training: Training
+    data: Data = Field(default_factory=Data)
+
+
+class CancelIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+    save: bool
+    """Keep an adapter of what was learned so far."""
+
+
+@router.get("", response=Page[JobOut])
+def list_jobs(request: HttpRequest, limit: Annotated[int, Field(ge=1, le=200)] = 50, before: Cursor = 0) -> Page[JobOut]:
+    """Newest first. `before` is the id of the last job of the page before."""
+    jobs = jobs_for(user_of(request))
+    rows = list((jobs.filter(pk__lt=before) if before else jobs)[: limit + 1])
+    return Page(data=[JobOut.of(job) for job in rows[:limit]], has_more=len(rows) > limit)
+
+
+@router.post("", response={201: JobDetail})
+def create_job(request: HttpRequest, job: JobIn) -> Status[JobDetail]:
+    pool, base_model, version = named_parts(request, job)
+    spec = FinetuneSpec(
+        base_model=reference_to(base_model),
+        quantization=job.quantization,
+        lora=job.lora,
+        optimizer=job.optimizer,
+        training=job.training,
+        data=job.data,
+    )
+    made = submit_job(
+        user=user_of(request),
+        name=job.name,
+        pool=pool,
+        base_model=base_model,
+        dataset_version=version,
+        spec=spec,
+        priority=job.priority,
+    )
+    return Status(201, JobDetail.of(job_for(user_of(request), made.pk)))
+
+
+def named_parts(request: HttpRequest, job: JobIn) -> tuple[WorkerPool, BaseModel, DatasetVersion]:
+    """A pool, a model or a dataset that is not there for this user is a wrong field, not a missing page."""
+    versions = visible_to(user_of(request), DatasetVersion.objects.select_related("dataset"), team_field="dataset__team")
+    pool = WorkerPool.objects.filter(name=job.pool).first()
+    base_model = BaseModel.objects.filter(pk=job.base_model).first()
+    version = versions.filter(pk=job.dataset_version).first()
+    if pool is None:
+        raise JobRefused(f"There is no pool named {job.pool!r}. GET /api/v1/pools lists them.", field="pool")
+    if base_model is None:
+        raise JobRefused("There is no such base model. GET /api/v1/models lists them.", field="base_model")
+    if version is None:
+        raise JobRefused("There is no such dataset version. GET /api/v1/datasets lists them.", field="dataset_version")
+    return pool, base_model, version
+
+
+@router.get("/{int:job_id}", response=JobDetail)
+def read_job(request: HttpRequest, job_id: int) -> JobDetail:
+    return JobDetail.of(visible_job(request, job_id))
+
+
+@router.get("/{int:job_id}/events", response=Page[EventOut])
+def read_events(
+    request: HttpRequest, job_id: int, after: Cursor = 0, limit: Annotated[int, Field(ge=1, le=1000)] = 200
+) -> Page[EventOut]:
+    """Everything that happened, oldest first. Go on with `after` = the last cursor you have; nothing is missed or seen twice."""
+    job = visible_job(request, job_id)
+    rows = events_after(job.pk, after, limit=limit + 1)
+    return Page(data=[EventOut(**row) for row in rows[:limit]], has_more=len(rows) > limit)
+
+
+@router.post("/{int:job_id}/cancel", response=JobDetail)
+def cancel(request: HttpRequest, job_id: int, wish: CancelIn) -> JobDetail:
+    """A waiting job ends at once; a running one is asked to stop, and its worker ends it within seconds."""
+    job, user = visible_job(request, job_id), user_of(request)
+    if not may_change(user, job):
+        raise ApiRefusal("Only the owner of a job and administrators may cancel it.", status=403)
+    try:
+        cancel_job(job, by=user, save=wish.save)
+    except JobRefused as refusal:
+        raise ApiRefusal(str(refusal), status=409) from None
+    return read_job(request, job_id)
+
+
+def visible_job(request: HttpRequest, job_id: int) -> Job:
+    """A job of another team does not exist: Job.DoesNotExist, which answers 404. An id too large for the database neither."""
+    if job_id > LARGEST_ID:
+        raise Job.DoesNotExist
+    return job_for(user_of(request), job_id)

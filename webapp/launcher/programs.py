@@ -1,0 +1,42 @@
+"""What runs on one machine: web, reaper, the CPU worker that checks datasets, and a worker that trains."""
+
+import os
+import sys
+from pathlib import Path
+
+from webapp.launcher.children import ROOT, Program
+from webapp.launcher.ports import names_of_this_machine
+
+TRAINER_STOP_SECONDS = 30.0  # the agent ends its trainer first
+
+
+def child_environment(*, data: Path, redis_url: str, host: str) -> dict[str, str]:
+    """The environment of every program: ours, and what only ./start knows."""
+    ours = {
+        "NIBBLE_DATA": str(data),
+        "REDIS_URL": redis_url,
+        "DJANGO_SETTINGS_MODULE": "webapp.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
+    hosts = {} if os.environ.get("NIBBLE_HOSTS") else {"NIBBLE_HOSTS": ",".join(names_of_this_machine(host))}
+    return os.environ | hosts | ours
+
+
+def web(*, host: str, port: int, environment: dict[str, str]) -> Program:
+    # Open sockets do not hold the server up: 3 s after it was asked to end, it does. Browsers come back by themselves.
+    options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "3", "--no-access-log", "--ws-max-size", "65536"]
+    return Program("web", [sys.executable, "-m", "uvicorn", "webapp.asgi:application", *options], environment, stop_seconds=6)
+
+
+def reaper(environment: dict[str, str]) -> Program:
+    return Program("reaper", [sys.executable, str(ROOT / "manage.py"), "reaper"], environment, stop_seconds=6)
+
+
+def cpu_worker(environment: dict[str, str]) -> Program:
+    celery = [sys.executable, "-m", "celery", "-A", "webapp.celeryapp", "worker", "-Q", "nibble.cpu", "-c", "1", "-n", "cpu@%h"]
+    return Program("cpu-worker", [*celery, "--without-gossip", "--without-mingle", "--loglevel", "INFO"], environment)
+
+
+def local_worker(*, folder: Path, environment: dict[str, str]) -> Program:
+    command = [sys.executable, "-m", "worker.agent", "run", "--data", str(folder)]
+    return Program("worker", command, environment, stop_seconds=TRAINER_STOP_SECONDS)
