@@ -20,7 +20,7 @@ class BaseModel(models.Model):
     source = models.CharField(max_length=10, choices=Source.choices)
     name_or_path = models.CharField(max_length=500)
     revision = models.CharField(max_length=64, blank=True)
-    hub_token = EncryptedTextField(blank=True, default="")
+    hub_token = EncryptedTextField(blank=True, null=True, default="")  # the field stores an empty text as NULL
     state = models.CharField(max_length=10, choices=State.choices, default=State.CHECKING)
     problem = models.CharField(max_length=1000, blank=True)
     licence = models.CharField(max_length=100, blank=True)

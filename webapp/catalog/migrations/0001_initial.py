@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('source', models.CharField(choices=[('example', 'Example model'), ('hub', 'Hugging Face Hub'), ('folder', 'Folder on the workers')], max_length=10)),
                 ('name_or_path', models.CharField(max_length=500)),
                 ('revision', models.CharField(blank=True, max_length=64)),
-                ('hub_token', encrypted_fields.fields.EncryptedTextField(blank=True, default='')),
+                ('hub_token', encrypted_fields.fields.EncryptedTextField(blank=True, default='', null=True)),
                 ('state', models.CharField(choices=[('checking', 'Being looked at'), ('ready', 'Ready'), ('broken', 'Cannot be used')], default='checking', max_length=10)),
                 ('problem', models.CharField(blank=True, max_length=1000)),
                 ('licence', models.CharField(blank=True, max_length=100)),
