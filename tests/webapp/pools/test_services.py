@@ -1,12 +1,10 @@
 """Pools and workers: creating, joining once, heartbeats, draining, revoking."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
 
-from tests.cast import Cast, meet_the_cast
+from tests.cast import Cast
 from webapp.pools.errors import BadPoolName, JoinRefused, PoolNameTaken, WorkerRevoked
 from webapp.pools.models import JoinToken, Worker
 from webapp.pools.selectors import join_command, online_workers
@@ -80,25 +78,6 @@ def test_a_second_machine_of_the_same_name_gets_a_number(cast: Cast) -> None:
         register_worker(join_token=new_join_token(cast.pool, by=None), registration=registration("box"))[0].name for _ in range(2)
     ]
     assert names == ["box-2", "box-3"]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_uses_at_once_give_one_worker() -> None:
-    cast = meet_the_cast()
-    token = new_join_token(cast.pool, by=cast.ada)
-
-    def join(number: int) -> str:
-        try:
-            return register_worker(join_token=token, registration=registration(f"racer-{number}"))[0].name
-        except JoinRefused as refusal:
-            return refusal.code
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(8) as threads:
-        outcomes = list(threads.map(join, range(8)))
-    assert outcomes.count("used_token") == 7
-    assert Worker.objects.filter(name__startswith="racer").count() == 1
 
 
 def test_a_heartbeat_updates_host_and_gpus(cast: Cast) -> None:
