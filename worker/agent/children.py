@@ -1,0 +1,105 @@
+"""Starts a process that dies with us, reads what it prints, and ends it with everything it started."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from worker.agent import dies_with_parent
+from worker.agent.log_lines import LogSink
+
+CODE_ROOT = Path(__file__).resolve().parents[2]
+MARK = "NIBBLE_STARTED_BY"
+PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
+PASSED_ON_FROM = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "TORCH", "TRITON_", "PYTORCH_", "XDG_", "NIBBLE_TRAINER")
+
+
+def tied(command: list[str]) -> list[str]:
+    """The command, wrapped so that it dies with the calling thread."""
+    return [sys.executable, "-I", "-S", dies_with_parent.__file__, str(os.getpid()), *command]
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """-P: a file of the run directory can never shadow a module."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def small_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """An allow-list: no token, no broker's address, no cloud key reaches a process that runs a user's job."""
+    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_FROM)}
+    return {**kept, "PYTHONPATH": str(CODE_ROOT), "PYTHONUNBUFFERED": "1", **extra}
+
+
+class Child:
+    """`mark` names whose processes these are: whatever carries it is ended together, in whatever session it hides."""
+
+    def __init__(self, command: list[str], *, folder: Path, environment: Mapping[str, str], mark: str, log: LogSink) -> None:
+        self._mark, self._log = mark, log
+        self._process = subprocess.Popen(
+            tied(command),
+            cwd=folder,
+            env={**environment, MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name="child-output", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exit_code(self, *, within: float = 0.0) -> int | None:
+        """None while it runs; -9 for a process that SIGKILL ended."""
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Ends what is left of it and waits for its last lines."""
+        self._signal(signal.SIGKILL)
+        end_marked(self._mark)
+        self._process.wait()
+        self._reader.join(5)
+        self._log.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Only while it runs: afterwards its number may belong to someone else."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe:
+            while block := os.read(pipe.fileno(), 65536):
+                self._log.feed(block)
+
+
+def end_marked(mark: str) -> int:
+    """Kills every process that carries the mark, orphans in sessions of their own too. Returns how many there were."""
+    found = [process for process in psutil.process_iter() if _carries(process, mark)]
+    for process in found:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(found, timeout=5)
+    return len(found)
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):  # gone meanwhile, a zombie, or another user's
+        return False

@@ -1,0 +1,55 @@
+"""Fetches the dataset version that a work order names: streamed to disk, complete and with the right bytes, or not there."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.agent.ends import AttemptFailed
+from worker.agent.knocking import Door, DoorAway, DoorRefused
+from worker.agent.waiting import Check, pause
+from worker.contract.orders import WorkOrder
+from worker.contract.run_directory import RunDirectory
+
+TRIES = 5
+
+
+def fetch_dataset(door: Door, *, order: WorkOrder, run: RunDirectory, check: Check) -> None:
+    """`check` is called between blocks and raises when the attempt shall end."""
+    problem = ""
+    for turn in range(TRIES):
+        check()
+        try:
+            problem = _fetch_once(door, order, run, check)
+        except DoorAway as away:
+            problem = f"the dashboard went away ({away})"
+        except DoorRefused as refusal:
+            raise AttemptFailed("bad_data", f"The dataset {order.dataset_name} could not be fetched: {refusal}") from None
+        if not problem:
+            return
+        pause(2.0**turn, check)
+    raise AttemptFailed(
+        "bad_data",
+        f"The dataset {order.dataset_name} could not be fetched in {TRIES} tries: {problem}.",
+        "Look at the connection between worker and dashboard, then clone the job.",
+    )
+
+
+def _fetch_once(door: Door, order: WorkOrder, run: RunDirectory, check: Check) -> str:
+    """Empty when the dataset is in place, else what was wrong with it."""
+    part = run.path / ".dataset.part"
+    with door.stream(f"attempts/{order.attempt_id}/dataset", query={"fence": order.fence}) as blocks:
+        digest, size = _write(blocks, part, check)
+    if digest != order.dataset.sha256:
+        return f"it arrived with {size:,} of {order.dataset.size_bytes:,} bytes, or changed"
+    part.rename(run.dataset)
+    return ""
+
+
+def _write(blocks: Iterator[bytes], part: Path, check: Check) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with part.open("wb") as out:
+        for block in blocks:
+            check()
+            digest.update(block)
+            size += out.write(block)
+    return digest.hexdigest(), size
