@@ -69,7 +69,14 @@ class Worker:
 
     async def post(self) -> None:
         self.seq += 1
-        event = {"kind": "metrics", "at": datetime.now(UTC).isoformat(), "step": self.seq, "epoch": 0.1, "loss": 2.0, "learning_rate": 1e-4}
+        event = {
+            "kind": "metrics",
+            "at": datetime.now(UTC).isoformat(),
+            "step": self.seq,
+            "epoch": 0.1,
+            "loss": 2.0,
+            "learning_rate": 1e-4,
+        }
         body = {"fence": self.work["fence"], "first_seq": self.seq, "events": [event]}
         answer = await self.client.post(f"/worker/v1/attempts/{self.work['attempt']}/events", json=body)
         answer.raise_for_status()
