@@ -25,10 +25,15 @@ class AddModelForm(forms.Form):
         label="Hub id or folder",
         max_length=500,
         help_text="For the Hub: owner/name, as in its address. For a folder: its whole path on every worker, beginning with /.",
-        widget=forms.TextInput(attrs={"placeholder": "Qwen/Qwen2.5-0.5B-Instruct", "autocapitalize": "none", "spellcheck": "false"}),
+        widget=forms.TextInput(
+            attrs={"placeholder": "Qwen/Qwen2.5-0.5B-Instruct", "autocapitalize": "none", "spellcheck": "false"}
+        ),
     )
     name = forms.CharField(
-        label="Name in the dashboard", max_length=200, required=False, help_text="Leave empty to use the last part of the id or path."
+        label="Name in the dashboard",
+        max_length=200,
+        required=False,
+        help_text="Leave empty to use the last part of the id or path.",
     )
     revision = forms.CharField(
         label="Revision",

@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -30,18 +31,32 @@ def store_lock() -> Iterator[None]:
         yield
 
 
-def keep(source: Path, *, sha256: str) -> None:
-    """Durable once it returns. The name appears with all the bytes or not at all."""
+@contextmanager
+def staged(source: Path) -> Iterator["Staged"]:
+    """The file beside its later place, hashed and durable: the slow part, done before anyone waits for a lock."""
+    sha256 = sha256_of(source)
     target = stored_path(sha256)
     target.parent.mkdir(exist_ok=True)
     part = target.with_name(f".{sha256}.{uuid.uuid4().hex}")
     try:
         _link_or_copy(source, part)
         _sync(part)
-        part.replace(target)
-        _sync(target.parent)
+        yield Staged(part=part, sha256=sha256, size_bytes=part.stat().st_size)
     finally:
         part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Staged:
+    part: Path
+    sha256: str
+    size_bytes: int
+
+    def settle(self) -> None:
+        """The name appears with all the bytes. Bytes that lie there already are replaced by the same ones."""
+        target = stored_path(self.sha256)
+        self.part.replace(target)
+        _sync(target.parent)
 
 
 def forget(sha256: str) -> None:

@@ -13,7 +13,10 @@ class PoolForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": "a100-80gb", "autocapitalize": "none", "spellcheck": "false"}),
     )
     description = forms.CharField(
-        label="Description", max_length=200, required=False, help_text="What the machines are for, in the words of those who choose."
+        label="Description",
+        max_length=200,
+        required=False,
+        help_text="What the machines are for, in the words of those who choose.",
     )
 
     def clean_description(self) -> str:
