@@ -6,6 +6,7 @@ A view answers with `SendFile`; the ASGI wrapper sees its header and lets Starle
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from django.http import HttpResponse
 from starlette.responses import FileResponse
@@ -26,7 +27,7 @@ class SendFile(HttpResponse):
         super().__init__(content_type=content_type)
         self.headers[PATH.decode()] = str(path)
         if name:
-            self.headers[NAME.decode()] = name
+            self.headers[NAME.decode()] = quote(name)  # a header holds Latin-1 only
 
 
 def sending_files(app: App) -> App:
@@ -55,5 +56,5 @@ def sending_files(app: App) -> App:
 
 def _file_response(headers: dict[bytes, bytes]) -> FileResponse:
     kept = {k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items() if k not in (PATH, NAME, b"content-length")}
-    name = headers.get(NAME, b"").decode("latin-1") or None
+    name = unquote(headers.get(NAME, b"").decode("latin-1")) or None
     return FileResponse(headers[PATH].decode(), headers=kept, filename=name, media_type=kept.pop("content-type", None))

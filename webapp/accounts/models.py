@@ -65,3 +65,17 @@ class OneTimeLink(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} until {self.expires_at:%Y-%m-%d %H:%M}"
+
+
+class SignInAttempt(models.Model):
+    """One try to sign in that has not succeeded. Kept in the database, so that all web processes count together."""
+
+    key = models.CharField(max_length=64)
+    """Hash of e-mail address and network address: what was typed is nobody's business."""
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["key", "at"], name="sign_in_attempts_of_a_key")]
+
+    def __str__(self) -> str:
+        return f"{self.key[:8]} at {self.at:%Y-%m-%d %H:%M}"

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from webapp.accounts.models import User
 from webapp.accounts.permissions import visible_to
 from webapp.adapters.models import Adapter
+from webapp.catalog.models import Source
 from worker.contract.events import Results
 from worker.contract.orders import ArtifactFile
 
@@ -20,3 +21,22 @@ def files_of(adapter: Adapter) -> tuple[ArtifactFile, ...]:
 
 def results_of(adapter: Adapter) -> Results:
     return Results.model_validate(adapter.results)
+
+
+def loading_snippet(adapter: Adapter, *, folder: str) -> str:
+    """Python that loads the adapter over the base model it was trained on."""
+    base, spec = adapter.job.base_model, adapter.job.spec
+    revision = f", revision={base.revision!r}" if base.source == Source.HUB and base.revision else ""
+    is_quantised = spec.get("quantization", {}).get("load_in_4bit", True)
+    return "\n".join(
+        [
+            "from peft import PeftModel",
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "",
+            f"base = {base.name_or_path!r}",
+            *(["# trained on the base in 4 bits; it loads over the unquantised one as well"] if is_quantised else []),
+            f'model = AutoModelForCausalLM.from_pretrained(base{revision}, dtype="auto")',
+            f"model = PeftModel.from_pretrained(model, {folder!r})  # where you unpacked the zip",
+            f"tokenizer = AutoTokenizer.from_pretrained({folder!r})",
+        ]
+    )

@@ -1,10 +1,15 @@
 """Reads of the catalogue: which models there are, which wait to be looked at, which jobs use one."""
 
+from typing import Any
+
 from django.db.models import Count, QuerySet
 
+from webapp.accounts.models import User
+from webapp.accounts.permissions import visible_to
 from webapp.catalog.models import BaseModel
 from worker.contract.model_shape import ModelShape
 
+SHOWN_JOBS = 20
 LOOKED_AT_ONCE = 5  # a worker reads one model's files in seconds to minutes; the rest is named in its next heartbeat
 
 
@@ -23,3 +28,8 @@ def usable_models() -> QuerySet[BaseModel]:
 
 def shape_of(model: BaseModel) -> ModelShape | None:
     return ModelShape.model_validate(model.shape) if model.shape else None
+
+
+def jobs_on(model: BaseModel, *, user: User) -> QuerySet[Any]:
+    """The newest jobs that the user may see. Jobs stand above the catalogue, so they come by the model's own relation."""
+    return visible_to(user, model.jobs.select_related("owner")).order_by("-created_at")[:SHOWN_JOBS]

@@ -3,6 +3,7 @@
 import re
 
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 
 from webapp.catalog.models import BaseModel, Source
 from worker.contract.model_shape import ModelReport
@@ -71,8 +72,8 @@ def look_again(model: BaseModel) -> None:
 
 
 def remove_model(model: BaseModel) -> None:
-    with transaction.atomic():
-        jobs = model.jobs.count()
-        if jobs:
-            raise ModelInUse(jobs)
-        model.delete()
+    try:
+        with transaction.atomic():
+            model.delete()
+    except (ProtectedError, IntegrityError):
+        raise ModelInUse(model.jobs.count()) from None

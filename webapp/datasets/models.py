@@ -36,6 +36,8 @@ class DatasetVersion(models.Model):
     rows = models.PositiveIntegerField(default=0)
     report = models.JSONField(null=True)
     """worker.contract.rows_report.RowsReport once checked."""
+    check_started_at = models.DateTimeField(null=True)
+    """When a process last took the check on; a check that takes far too long is taken on anew."""
     created_by = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

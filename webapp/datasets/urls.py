@@ -1,5 +1,19 @@
 """Addresses of datasets."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from webapp.datasets.views import reading, writing
+
+urlpatterns = [
+    path("", reading.dataset_list, name="dataset-list"),
+    path("upload/", writing.dataset_upload, name="dataset-upload"),
+    path("<int:pk>/", reading.dataset_detail, name="dataset-detail"),
+    path("<int:pk>/problems/", reading.dataset_detail, {"tab": "problems"}, name="dataset-problems"),
+    path("<int:pk>/versions/", reading.dataset_detail, {"tab": "versions"}, name="dataset-versions"),
+    path("<int:pk>/jobs/", reading.dataset_detail, {"tab": "jobs"}, name="dataset-jobs"),
+    path("<int:pk>/versions/add/", writing.version_upload, name="dataset-version-add"),
+    path("<int:pk>/versions/<int:number>/file/", reading.version_download, name="dataset-file"),
+    path("<int:pk>/versions/<int:number>/check/", writing.version_check, name="dataset-version-check"),
+    path("<int:pk>/rename/", writing.dataset_rename, name="dataset-rename"),
+    path("<int:pk>/delete/", writing.dataset_delete, name="dataset-delete"),
+]

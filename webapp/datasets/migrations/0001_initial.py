@@ -37,6 +37,7 @@ class Migration(migrations.Migration):
                 ('format', models.CharField(blank=True, max_length=20)),
                 ('rows', models.PositiveIntegerField(default=0)),
                 ('report', models.JSONField(null=True)),
+                ('check_started_at', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='datasets.dataset')),

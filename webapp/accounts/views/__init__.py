@@ -1,0 +1,1 @@
+"""Pages of accounts: signing in, one-time links, the own account, users and teams."""

@@ -1,0 +1,30 @@
+"""The row shapes that are accepted, as samples to copy."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sample:
+    name: str
+    use: str
+    line: str
+
+
+SAMPLES = (
+    Sample(
+        "Chat messages",
+        "Conversations, as OpenAI's API writes them. Trained on what the assistant says.",
+        '{"messages": [{"role": "system", "content": "You answer in one sentence."}, '
+        '{"role": "user", "content": "What is a nibble?"}, {"role": "assistant", "content": "Half a byte: four bits."}]}',
+    ),
+    Sample(
+        "Prompt and completion",
+        "One question, one answer. Trained on the completion.",
+        '{"prompt": "Translate to French: good morning", "completion": "bonjour"}',
+    ),
+    Sample(
+        "Plain text",
+        "Articles, code, notes. Every token is trained on.",
+        '{"text": "A nibble is four bits: one hexadecimal digit."}',
+    ),
+)

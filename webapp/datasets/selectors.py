@@ -1,0 +1,62 @@
+"""Reads of datasets: those that a user may see, their versions, reports and jobs."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, F, Prefetch, Q, QuerySet
+from django.db.models.functions import Now
+
+from webapp.accounts.models import User
+from webapp.accounts.permissions import visible_to
+from webapp.datasets.models import Dataset, DatasetVersion
+from worker.contract.rows_report import RowsReport
+
+RING_AFTER = timedelta(seconds=15)  # a ring that was heard is acted on within a second or two
+CHECK_SECONDS = 900.0  # 20 GB at the 40 MB/s of worker.rows, and half as much again
+TAKEN_ON_ANEW = timedelta(seconds=CHECK_SECONDS + 60)
+SHOWN_JOBS = 50
+
+
+def datasets_of(user: User) -> QuerySet[Dataset]:
+    newest_first = DatasetVersion.objects.select_related("created_by").order_by("-number")
+    datasets = Dataset.objects.select_related("owner", "team").annotate(job_count=Count("versions__jobs"))
+    return visible_to(user, datasets.prefetch_related(Prefetch("versions", newest_first))).order_by("-created_at", "-pk")
+
+
+def trainable_versions(user: User) -> QuerySet[DatasetVersion]:
+    """What a new job may be made of."""
+    versions = DatasetVersion.objects.select_related("dataset").filter(state=DatasetVersion.State.READY)
+    return visible_to(user, versions, team_field="dataset__team").order_by("dataset__name", "-number")
+
+
+def version_of(dataset: Dataset, *, number: str) -> DatasetVersion | None:
+    """The version with that number, else the newest."""
+    versions = list(dataset.versions.all())
+    wanted = [version for version in versions if str(version.number) == number] if number else versions
+    return wanted[0] if wanted else None
+
+
+def report_of(version: DatasetVersion) -> RowsReport | None:
+    return RowsReport.model_validate(version.report) if version.report else None
+
+
+def jobs_on(dataset: Dataset, *, user: User) -> QuerySet[Any]:
+    """The newest jobs that the user may see. Jobs stand above datasets, so they come by the versions' own relation."""
+    jobs = DatasetVersion._meta.get_field("jobs").related_model._default_manager
+    seen = visible_to(user, jobs.filter(dataset_version__dataset=dataset).select_related("owner", "dataset_version"))
+    return seen.order_by("-created_at")
+
+
+def jobs_count(dataset: Dataset) -> int:
+    return sum(version.jobs.count() for version in dataset.versions.all())
+
+
+def is_checking(dataset: Dataset) -> bool:
+    return any(version.state == DatasetVersion.State.CHECKING for version in dataset.versions.all())
+
+
+def unchecked_versions() -> list[DatasetVersion]:
+    """Whose ring was lost, or whose checker died: the reaper rings for them again."""
+    waiting = DatasetVersion.objects.filter(state=DatasetVersion.State.CHECKING, created_at__lt=Now() - RING_AFTER)
+    nobody_at_it = Q(check_started_at=None) | Q(check_started_at__lt=Now() - TAKEN_ON_ANEW)
+    return list(waiting.filter(nobody_at_it).order_by(F("check_started_at").asc(nulls_first=True), "pk")[:100])

@@ -1,0 +1,1 @@
+"""Pages of datasets: the list, one dataset's tabs, and what changes them."""

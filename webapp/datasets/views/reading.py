@@ -1,0 +1,106 @@
+"""Looking at datasets: the list, and one dataset's tabs. Every tab is a link."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from webapp.accounts.permissions import may_change
+from webapp.accounts.requests import user_of
+from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
+from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.samples import SAMPLES
+from webapp.datasets.selectors import SHOWN_JOBS, datasets_of, is_checking, jobs_count, jobs_on, report_of, version_of
+from webapp.files import SendFile
+
+TABS = (("preview", "Preview"), ("problems", "Problems"), ("versions", "Versions"), ("jobs", "Jobs"))
+
+
+@dataclass(frozen=True)
+class Tab:
+    name: str
+    label: str
+    is_current: bool
+
+
+@require_safe
+def dataset_list(request: HttpRequest) -> HttpResponse:
+    return list_page(request)
+
+
+def list_page(request: HttpRequest, *, form: DatasetForm | None = None, error: Any = None, status: int = 200) -> HttpResponse:
+    datasets = list(datasets_of(user_of(request)))
+    context = {
+        "datasets": datasets,
+        "form": form or DatasetForm(),
+        "error": error,
+        "samples": SAMPLES,
+        "waits": any(is_checking(dataset) for dataset in datasets),
+    }
+    template = "datasets/_datasets.html" if request.headers.get("HX-Request") else "datasets/list.html"
+    return render(request, template, context, status=status)
+
+
+def dataset_of(request: HttpRequest, pk: int) -> Dataset:
+    return get_object_or_404(datasets_of(user_of(request)), pk=pk)
+
+
+@require_safe
+def dataset_detail(request: HttpRequest, pk: int, tab: str = "preview") -> HttpResponse:
+    return detail_page(request, dataset_of(request, pk), tab=tab)
+
+
+def detail_page(
+    request: HttpRequest,
+    dataset: Dataset,
+    *,
+    tab: str = "preview",
+    form: VersionForm | None = None,
+    error: Any = None,
+    status: int = 200,
+) -> HttpResponse:
+    user, version = user_of(request), _version(request, dataset)
+    if request.headers.get("HX-Request"):
+        return _state(version)
+    context = {
+        "dataset": dataset,
+        "version": version,
+        "newest": dataset.versions.all()[0],
+        "report": report_of(version),
+        "tab": tab,
+        "tabs": [Tab(name, label, name == tab) for name, label in TABS],
+        "waits": version.state == DatasetVersion.State.CHECKING,
+        "jobs": jobs_on(dataset, user=user)[:SHOWN_JOBS] if tab == "jobs" else (),
+        "job_count": jobs_count(dataset),
+        "may_change": may_change(user, dataset),
+        "version_form": form or VersionForm(),
+        "rename_form": RenameForm(initial={"name": dataset.name}),
+        "error": error,
+    }
+    return render(request, "datasets/detail.html", context, status=status)
+
+
+def _state(version: DatasetVersion) -> HttpResponse:
+    """What a page that waits for the check asks every two seconds: nothing yet, or load anew."""
+    response = HttpResponse(status=204)
+    if version.state != DatasetVersion.State.CHECKING:
+        response.headers["HX-Refresh"] = "true"
+    return response
+
+
+def _version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
+    version = version_of(dataset, number=request.GET.get("version", ""))
+    if version is None:
+        raise Http404("This dataset has no such version.")
+    return version
+
+
+@require_safe
+def version_download(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """The file as it was uploaded; as an attachment, whatever it holds."""
+    version = get_object_or_404(dataset_of(request, pk).versions, number=number)
+    if not version.path.is_file():
+        raise Http404("The file of this version is not in the data folder any more.")
+    return SendFile(version.path, content_type="application/octet-stream", name=version.file_name)

@@ -1,0 +1,84 @@
+"""Changing datasets: upload, new version, rename, check again, delete."""
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from webapp.accounts.permissions import may_change
+from webapp.accounts.requests import user_of
+from webapp.datasets.errors import DatasetRefusal
+from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
+from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.services import add_version, check_again, create_dataset, delete_dataset, rename_dataset
+from webapp.datasets.views.reading import dataset_of, detail_page, list_page
+
+
+@require_POST
+def dataset_upload(request: HttpRequest) -> HttpResponse:
+    form = DatasetForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return list_page(request, form=form, status=422)
+    try:
+        version = create_dataset(form.upload, name=form.cleaned_data["name"], owner=user_of(request))
+    except DatasetRefusal as refusal:
+        form.add_error(refusal.field or None, str(refusal))
+        return list_page(request, form=form, error=refusal, status=refusal.status)
+    return redirect("dataset-detail", pk=version.dataset_id)
+
+
+@require_POST
+def version_upload(request: HttpRequest, pk: int) -> HttpResponse:
+    dataset = _own(request, pk)
+    form = VersionForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return detail_page(request, dataset, tab="versions", form=form, status=422)
+    try:
+        version = add_version(dataset, form.upload, by=user_of(request))
+    except DatasetRefusal as refusal:
+        form.add_error("file", str(refusal))
+        return detail_page(request, dataset, tab="versions", form=form, error=refusal, status=refusal.status)
+    messages.success(request, f"Version {version.number} is stored.")
+    return redirect("dataset-detail", pk=dataset.pk)
+
+
+@require_POST
+def dataset_rename(request: HttpRequest, pk: int) -> HttpResponse:
+    dataset = _own(request, pk)
+    form = RenameForm(request.POST)
+    if not form.is_valid():
+        return detail_page(request, dataset, error=form.errors["name"][0], status=422)
+    try:
+        rename_dataset(dataset, name=form.cleaned_data["name"])
+    except DatasetRefusal as refusal:
+        return detail_page(request, dataset, error=refusal, status=refusal.status)
+    return redirect("dataset-detail", pk=dataset.pk)
+
+
+@require_POST
+def version_check(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    dataset = _own(request, pk)
+    version = DatasetVersion.objects.filter(dataset=dataset, number=number).first()
+    if version:
+        check_again(version)
+    return redirect("dataset-detail", pk=dataset.pk)
+
+
+@require_POST
+def dataset_delete(request: HttpRequest, pk: int) -> HttpResponse:
+    dataset = _own(request, pk)
+    try:
+        delete_dataset(dataset, by=user_of(request))
+    except DatasetRefusal as refusal:
+        return detail_page(request, dataset, error=refusal, status=refusal.status)
+    messages.success(request, f"The dataset {dataset.name} and its versions are deleted.")
+    return redirect("dataset-list")
+
+
+def _own(request: HttpRequest, pk: int) -> Dataset:
+    """A team-mate sees the dataset, and that it is not theirs to change; a stranger finds nothing."""
+    dataset = dataset_of(request, pk)
+    if not may_change(user_of(request), dataset):
+        raise PermissionDenied("Only its owner and administrators may change a dataset.")
+    return dataset
