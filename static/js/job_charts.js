@@ -1,0 +1,143 @@
+// The charts: uPlot in the page's colours, redrawn at most once a frame and rebuilt when the theme changes.
+import { duration, figure, rate, shortCount, size } from "./job_format.js";
+
+const FONT = "11px Inter, system-ui, sans-serif";
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+function fade(name) {
+  return (plot) => {
+    const { top, height } = plot.bbox;
+    if (!height) return "transparent"; // uPlot asks once before it has laid itself out
+    const gradient = plot.ctx.createLinearGradient(0, top, 0, top + height);
+    gradient.addColorStop(0, `${colour(name)}55`);
+    gradient.addColorStop(1, `${colour(name)}00`);
+    return gradient;
+  };
+}
+
+const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: true, value, points: { size: 5 }, ...more });
+const area = (label, name, value) => line(label, name, value, { fill: fade(name) });
+
+const MEMORY_LINES = [
+  ["cuda_allocated_bytes", "allocated", "chart-memory", true],
+  ["cuda_reserved_bytes", "reserved", "chart-memory-2", false],
+  ["cuda_peak_bytes", "peak", "chart-memory-3", false],
+  ["card_used_bytes", "card in use", "chart-eval", false],
+];
+
+function memoryLines(memory) {
+  const has = (name) => memory[name].some((value) => value !== null);
+  const cuda = MEMORY_LINES.filter(([name]) => has(name));
+  return cuda.length ? cuda : [["rss_bytes", "resident", "chart-memory", true]];
+}
+
+// Each chart: where it stands, its columns, its series, how it writes x and y.
+function chartsOf(series) {
+  const { metrics, memory } = series;
+  const lines = memoryLines(memory);
+  const steps = (column) => [metrics.step, metrics[column]];
+  return [
+    { at: "chart-loss", data: () => [metrics.step, metrics.loss, series.smoothedLoss(), metrics.eval_loss], y: figure, series: () => [
+      line("train", "chart-loss", figure, { width: 1, stroke: `${colour("chart-loss")}70` }),
+      area("smoothed", "chart-loss", figure),
+      line("evaluation", "chart-eval", figure, { points: { show: true, size: 6, fill: colour("chart-eval") } }),
+    ] },
+    { at: "chart-memory", data: () => [series.memorySeconds(), ...lines.map(([name]) => memory[name])], y: size, byTime: true, bytes: true, fromZero: lines.length === 1,
+      series: () => lines.map(([, label, name, filled]) => (filled ? area : line)(label, name, size)) },
+    { at: "chart-rate", data: () => steps("learning_rate"), y: rate, fromZero: true, series: () => [area("learning rate", "chart-rate", rate)] },
+    { at: "chart-norm", data: () => steps("grad_norm"), y: figure, fromZero: true, series: () => [area("gradient norm", "chart-norm", figure)] },
+    { at: "chart-speed", data: () => steps("tokens_per_second"), y: shortCount, fromZero: true, series: () => [area("tokens/s", "chart-speed", shortCount)] },
+  ];
+}
+
+function options(chart, box) {
+  const axis = { stroke: colour("muted"), font: FONT, grid: { stroke: colour("chart-grid"), width: 1 }, ticks: { show: false } };
+  const x = chart.byTime ? (_, values) => values.map((value) => duration(value)) : (_, values) => values.map((value) => (Number.isInteger(value) ? value.toLocaleString("en-US") : ""));
+  return {
+    width: box.clientWidth,
+    height: box.clientHeight,
+    legend: { show: false },
+    scales: { x: { time: false }, y: chart.fromZero ? { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } : {} },
+    cursor: { y: false, points: { size: 7 }, ...(chart.byTime ? {} : { sync: { key: "steps" } }) },
+    axes: [{ ...axis, values: x, space: chart.byTime ? 90 : 60 }, { ...axis, size: chart.bytes ? 64 : 52, space: 34, values: (_, values) => values.map((value) => chart.y(value)), ...(chart.bytes ? { incrs: BYTE_STEPS } : {}) }],
+    series: [{}, ...chart.series()],
+    hooks: { setCursor: [(plot) => tell(plot, chart, box)] },
+  };
+}
+
+const BYTE_STEPS = Array.from({ length: 41 }, (_, power) => [1, 2, 5].map((digit) => 2 ** power * digit)).flat().sort((a, b) => a - b);
+
+// What lies under the pointer, in a small box beside it.
+function tell(plot, chart, box) {
+  const tip = box.querySelector(".tip");
+  const { idx, left } = plot.cursor;
+  if (!tip) return;
+  tip.hidden = idx === null || idx === undefined || left < 0;
+  if (tip.hidden) return;
+  const x = plot.data[0][idx];
+  const rows = plot.series.slice(1).map((one, index) => [one.label, plot.data[index + 1][idx]]).filter(([, value]) => value !== null && value !== undefined);
+  tip.replaceChildren(...[chart.byTime ? `after ${duration(x)}` : `step ${x.toLocaleString("en-US")}`, ...rows.map(([label, value]) => `${label} ${chart.y(value)}`)].map((text) => {
+    const row = document.createElement("span");
+    row.textContent = text;
+    return row;
+  }));
+  tip.classList.toggle("leftwards", left > plot.over.clientWidth / 2);
+  tip.style.left = `${left + plot.over.offsetLeft}px`;
+}
+
+export class Charts {
+  constructor(series) {
+    this.series = series;
+    this.plots = new Map();
+    this.sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+      this.plots.get(target.id)?.setSize({ width: target.clientWidth, height: target.clientHeight });
+    }));
+    addEventListener("nibble:theme", () => this.rebuild());
+  }
+
+  // Many messages in one frame are one drawing.
+  redraw() {
+    this.waiting ??= requestAnimationFrame(() => { this.waiting = undefined; this.draw(); });
+  }
+
+  draw() {
+    for (const chart of chartsOf(this.series)) {
+      const data = chart.data();
+      if (!data.slice(1).some((column) => column.some((value) => value !== null))) continue;
+      const plot = this.plots.get(chart.at);
+      if (plot && plot.series.length === data.length) plot.setData(data);
+      else this.build(chart, data);
+    }
+    this.tellMemoryLines();
+  }
+
+  build(chart, data) {
+    const box = document.getElementById(chart.at);
+    this.plots.get(chart.at)?.destroy();
+    box.replaceChildren();
+    this.plots.set(chart.at, new uPlot(options(chart, box), data, box));
+    const tip = document.createElement("div");
+    tip.className = "tip";
+    tip.hidden = true;
+    box.append(tip);
+    this.sizes.observe(box);
+  }
+
+  rebuild() {
+    for (const plot of this.plots.values()) plot.destroy();
+    this.plots.clear();
+    this.draw();
+  }
+
+  tellMemoryLines() {
+    if (!this.series.memory.at.length) return;
+    const lines = memoryLines(this.series.memory);
+    const isGpu = lines[0][0] !== "rss_bytes";
+    document.getElementById("memory-heading").textContent = isGpu ? "GPU memory" : "Trainer memory";
+    document.getElementById("memory-legend").replaceChildren(...lines.flatMap(([, label, name]) => {
+      const mark = document.createElement("i");
+      mark.style.background = `var(--${name})`;
+      return [mark, label];
+    }));
+  }
+}

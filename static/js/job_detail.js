@@ -1,0 +1,87 @@
+// A job page comes to life: first its stored points and lines, then the socket from the cursor of the first paint on.
+// window.nibbleJob = {cursor, metrics} (read-only): the last event seen and the points as plotted, for tests.
+import { JobFeed } from "./job_feed.js";
+import { LogPanel } from "./job_log.js";
+import { Series } from "./job_series.js";
+import { refresh, showProgress, tick } from "./job_head.js";
+
+const job = JSON.parse(document.getElementById("job-live").textContent);
+const QUIET = new Set(["metrics", "memory", "log"]); // everything else may change what the page is made of
+const QUEUE_LOOK_MS = 10_000;
+const LABELS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", refused: "too many open pages; trying again" };
+
+const series = new Series();
+const log = document.getElementById("log") && new LogPanel(job.log);
+const charts = document.getElementById("charts") && new (await import("./job_charts.js")).Charts(series);
+let ready = false;
+const early = []; // messages that arrive before the stored points do
+let refreshing;
+
+window.nibbleJob = Object.freeze({
+  get cursor() { return Math.max(series.cursor, ready ? feed.cursor : 0); },
+  get metrics() { return structuredClone(series.metrics); },
+});
+
+function soonRefresh() {
+  clearTimeout(refreshing);
+  refreshing = setTimeout(() => refresh().catch(() => {}), 150); // several events of one moment are one look
+}
+
+function take(message) {
+  if (!ready) { early.push(message); return; }
+  log?.take(message.events);
+  if (charts && series.take(message.events)) charts.redraw();
+  showProgress(message.progress);
+  const moved = message.status !== job.status;
+  job.status = message.status;
+  if (moved || message.events.some(({ kind }) => !QUIET.has(kind))) soonRefresh();
+  if (moved && ["succeeded", "failed", "cancelled"].includes(message.status)) finish();
+}
+
+function showState(state) {
+  const live = document.getElementById("live");
+  if (!live) return;
+  live.dataset.state = state;
+  live.lastElementChild.textContent = LABELS[state];
+}
+
+function finish() {
+  feed.end();
+  document.getElementById("live")?.remove();
+}
+
+const feed = new JobFeed({
+  id: job.id,
+  cursor: job.cursor,
+  onEvents: take,
+  onState: showState,
+  onShut: () => location.reload(), // signed out or gone: the server says it in words
+  onLost: () => refresh().catch(() => {}),
+});
+
+async function loadStored() {
+  if (charts) {
+    const answer = await fetch(job.series);
+    if (!answer.ok) throw new Error(`The points answered ${answer.status}`);
+    series.load(await answer.json());
+    charts.draw();
+  }
+  await log?.load();
+}
+
+async function start() {
+  for (let pause = 1000; ; pause = Math.min(30_000, pause * 2)) {
+    try { await loadStored(); break; } catch { await new Promise((done) => setTimeout(done, pause)); }
+  }
+  ready = true;
+  document.documentElement.dataset.job = "ready";
+  early.splice(0).forEach(take);
+}
+
+if (!job.ended) {
+  feed.open();
+  setInterval(() => { if (job.status === "queued" && !document.hidden) soonRefresh(); }, QUEUE_LOOK_MS);
+}
+setInterval(tick, 1000);
+tick();
+start();
