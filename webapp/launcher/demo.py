@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 from webapp.launcher.bar import job_line
 from webapp.launcher.children import ROOT
 from webapp.launcher.terminal import Step, say, step
-from webapp.launcher.visitor import Visitor, VisitFailed
+from webapp.launcher.visitor import Visitor
 
 PRESET = ROOT / "worker" / "contract" / "presets" / "first_adapter.json"
 BLOCKS = ("quantization", "lora", "optimizer", "training", "data")
@@ -44,7 +45,7 @@ def submit(visitor: Visitor) -> dict[str, Any]:
     preset = json.loads(PRESET.read_text())
     named = {"name": "First adapter", "pool": pool["name"], "base_model": model["id"], "dataset_version": version["id"]}
     job: dict[str, Any] = visitor.post("jobs", {**named, **{block: preset[block] for block in BLOCKS if block in preset}})
-    say(f"Submitted: {visitor.http.base_url}/jobs/{job['id']}/".replace("//jobs", "/jobs"))
+    say(f"Submitted: {visitor.page('/jobs/')}{job['id']}/")
     return job
 
 
@@ -88,6 +89,7 @@ def follow(visitor: Visitor, job: dict[str, Any]) -> dict[str, Any]:
 def fetch(visitor: Visitor, adapter: dict[str, Any], *, into: Path) -> Path:
     """The adapter's folder, unpacked; every file as the dashboard says it must be."""
     into.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(into / f"adapter-{adapter['id']}", ignore_errors=True)  # of a demo on an older database
     packed, folder = into / f"adapter-{adapter['id']}.zip", into / f"adapter-{adapter['id']}"
     with step("Downloading the adapter"):
         visitor.download(adapter["download_url"], to=packed)
@@ -135,6 +137,3 @@ def show(*, before: str, after: str, folder: Path, results: dict[str, Any]) -> N
     if results.get("first_loss") is not None and results.get("final_loss") is not None:
         say(f"Loss {results['first_loss']:.3f} → {results['final_loss']:.3f} in {results['steps']} steps.")
     say(f"The adapter is in {folder}")
-
-
-__all__ = ["DemoFailed", "VisitFailed", "demo"]

@@ -32,8 +32,11 @@ class Visitor:
             raise VisitFailed(f"The sign-in link was refused with status {answer.status_code}.")
         self.get("me")
 
+    def page(self, path: str) -> str:
+        return str(self.http.base_url.join(path))
+
     def _referer(self, path: str) -> dict[str, str]:
-        return {"Referer": str(self.http.base_url.join(path))}  # Django asks for it under https
+        return {"Referer": self.page(path)}  # Django asks for it under https
 
     def get(self, path: str) -> Any:
         return self._checked(self.http.get(f"/api/v1/{path}")).json()
