@@ -25,7 +25,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)  # Celery's children ignore SIGINT, and an ignored signal survives exec
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump of a trainer would hold the model
-    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606
+    os.execvp(sys.argv[2], sys.argv[2:])
 
 
 if __name__ == "__main__":
