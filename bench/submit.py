@@ -45,8 +45,7 @@ def seconds_of(event: dict[str, Any]) -> float:
 
 def main(model: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="nibble-submit-") as data, running_nibble(Path(data), example_model=model) as nibble:
-        visitor = Visitor(nibble.url)
-        visitor.sign_in(nibble.sign_in_link)
+        visitor = Visitor(nibble.sign_in_link, csrf_cookie="nibble_csrf")
         wait_until(
             lambda: visitor.get("datasets")["data"][0]["versions"][0]["state"] == "ready", what="the example dataset", seconds=60
         )
