@@ -1,0 +1,54 @@
+"""`python -m worker.qlora RUN_DIR` trains what RUN_DIR/order.json says; exit code 0 if it ended in order, 1 if it failed.
+
+Speaks before the heavy imports (several seconds), so that the log begins at second 0.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from worker.contract.run_directory import RunDirectory
+from worker.qlora.failures import explain
+from worker.qlora.lifeline import hold_on_to_agent
+from worker.qlora.telling import Teller
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",  # the agent fetched what is needed; the trainer has no network
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # rows are tokenised one by one, and threads break forks
+    "CUDA_VISIBLE_DEVICES": "0",  # TRL refuses several; the agent shows one of its own, by hand the first is taken
+}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        sys.stderr.write("Usage: python -m worker.qlora RUN_DIR, a folder with order.json, dataset.jsonl and model in it.\n")
+        return 2
+    directory = RunDirectory(Path(arguments[0]).resolve())
+    hold_on_to_agent(directory.alive)
+    teller = Teller(directory.events)
+    try:
+        train(directory, teller=teller)
+    except BaseException as error:
+        traceback.print_exc()
+        teller.tell(explain(error))
+        return 1
+    return 0
+
+
+def train(directory: RunDirectory, *, teller: Teller) -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    teller.start_phase("importing libraries", f"process {os.getpid()}")
+    from worker.qlora.quiet import quieten_libraries
+
+    quieten_libraries()
+    from worker.qlora.recipe import read_order, run
+
+    run(read_order(directory.order), directory=directory, teller=teller)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

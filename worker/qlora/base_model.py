@@ -1,0 +1,64 @@
+"""The base model and its tokenizer, from a folder: safetensors only, no code of the model's own, no network."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from worker.contract.spec import FinetuneSpec
+from worker.qlora.failures import RunFailed
+from worker.qlora.precision import Precision
+from worker.qlora.quantization import quantization_config
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+TO_SAFETENSORS = (
+    "Convert it once: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder) writes safetensors; "
+    "pickled weights can run any code when they are read."
+)
+
+
+def check_model_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise RunFailed("model_unavailable", "The base model's folder is not there.", advice="Check the model on the Models page.")
+    if not (folder / "config.json").is_file():
+        raise RunFailed("model_unavailable", "The base model's folder has no config.json.", advice="Fetch the model again.")
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(match for pattern in PICKLED for match in folder.glob(pattern)):
+        raise RunFailed("model_unavailable", "The base model has pickled weights only, no safetensors.", advice=TO_SAFETENSORS)
+    raise RunFailed("model_unavailable", "The base model's folder has no *.safetensors file.", advice="Fetch the model again.")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunFailed(
+            "model_unavailable", f"The model's tokenizer cannot be read: {error}", advice="Fetch the model again."
+        ) from error
+    if tokenizer.pad_token is None:  # padding is masked everywhere, so any token serves
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise RunFailed("model_unavailable", "The model's tokenizer has neither a padding nor an end-of-text token.")
+    if isinstance(tokenizer.chat_template, dict):  # named variants: chats use the default one
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
+    return tokenizer
+
+
+def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -> Any:
+    """The frozen model, quantised while it loads if that was asked for."""
+    options: dict[str, Any] = {"dtype": getattr(torch, precision.dtype)}
+    if (quantization := quantization_config(spec.quantization, precision=precision)) is not None:
+        options["quantization_config"] = quantization
+    if torch.cuda.is_available():
+        options["device_map"] = {"": 0}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except (ValueError, KeyError) as error:
+        advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
+        raise RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice) from error
+    model.config.use_cache = False  # a cache is of no use in training, and hides that rows share a pass
+    return model

@@ -1,0 +1,141 @@
+"""The dataset file as token rows, split into those trained on and those held out."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from worker.contract.dataset import Data, DatasetRef, Mask, RowFormat
+from worker.contract.rows_report import RowProblem
+from worker.contract.spec import FinetuneSpec
+from worker.qlora.failures import RunFailed
+from worker.rows.errors import FileRefused, NoMaskRule
+from worker.rows.iterating import NumberedRow, read_rows
+from worker.rows.masking import Tokens
+from worker.rows.shapes import Row
+from worker.rows.tokenizing import TokenizedRows, tokenize_rows
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    train: Dataset
+    eval: Dataset | None
+    train_tokens: int
+    trained_tokens: int
+    cut_rows: int
+    mask: Mask
+    mask_words: str
+    notices: tuple[str, ...]
+
+
+def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
+    """The bytes must be those that the job was submitted with."""
+    if not path.is_file():
+        raise RunFailed("bad_data", "The dataset file is not in the run directory.")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != dataset.sha256:
+        raise RunFailed("bad_data", f"The dataset file is not the version that the job names: its SHA-256 is {digest}.")
+
+
+def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedData:
+    rows, format, problems = read_usable_rows(path)
+    tokenized = _tokenize(rows, format=format, spec=spec, tokenizer=tokenizer)
+    if not tokenized.rows:
+        raise _nothing_to_train(tokenized, max_length=spec.training.max_length)
+    train, held_out = split_rows(tokenized.rows, data=spec.data, seed=spec.training.seed)
+    return PreparedData(
+        train=_dataset(train),
+        eval=_dataset(held_out) if held_out else None,
+        train_tokens=sum(len(row.input_ids) for row in train),
+        trained_tokens=sum(row.trained for row in train),
+        cut_rows=tokenized.cut_rows,
+        mask=tokenized.mask,
+        mask_words=tokenized.mask_words,
+        notices=_notices(tokenized, rows=len(rows), problems=problems, max_length=spec.training.max_length),
+    )
+
+
+def read_usable_rows(path: Path) -> tuple[list[Row], RowFormat, list[RowProblem]]:
+    rows: list[Row] = []
+    problems: list[RowProblem] = []
+    try:
+        for item in read_rows(path):
+            if isinstance(item, NumberedRow):
+                rows.append(item.row)
+            else:
+                problems.append(item)
+    except FileRefused as refused:
+        raise RunFailed("bad_data", refused.refusal.reason, advice=refused.refusal.fix) from refused
+    if not rows:
+        first = f" Line {problems[0].line}: {problems[0].reason}" if problems else ""
+        raise RunFailed("bad_data", f"No row of the dataset can be trained on.{first}", advice=problems[0].fix if problems else "")
+    return rows, rows[0].format, problems
+
+
+def _tokenize(rows: list[Row], *, format: RowFormat, spec: FinetuneSpec, tokenizer: Any) -> TokenizedRows:
+    try:
+        return tokenize_rows(
+            rows,
+            format=format,
+            tokenizer=tokenizer,
+            max_length=spec.training.max_length,
+            train_on=spec.data.train_on,
+            trl_template=trl_training_template(tokenizer) if format == "messages" else None,
+        )
+    except NoMaskRule as error:
+        advice = "Choose “train on: whole rows” to train on every token, or a model whose chat template has generation markers."
+        raise RunFailed("bad_config", str(error), advice=advice) from error
+
+
+def trl_training_template(tokenizer: Any) -> str | None:
+    """TRL's template with generation markers for this model's own, or None if it has none."""
+    from trl.chat_template_utils import get_training_chat_template
+
+    try:
+        template = get_training_chat_template(tokenizer)
+    except Exception:  # it renders probes of its own, and any template may refuse them in its own way
+        return None
+    return str(template) if template is not None else None
+
+
+def split_rows(rows: list[Tokens], *, data: Data, seed: int) -> tuple[list[Tokens], list[Tokens]]:
+    """The same seed holds out the same rows. At least one row stays on each side."""
+    count = min(max(round(len(rows) * data.eval_share), 1), len(rows) - 1) if data.eval_share > 0 else 0
+    held_out = set(random.Random(seed).sample(range(len(rows)), count))  # noqa: S311  # a split is no secret
+    return (
+        [row for place, row in enumerate(rows) if place not in held_out],
+        [row for place, row in enumerate(rows) if place in held_out],
+    )
+
+
+def _dataset(rows: list[Tokens]) -> Dataset:
+    return Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
+
+
+def _nothing_to_train(tokenized: TokenizedRows, *, max_length: int) -> RunFailed:
+    return RunFailed(
+        "bad_data",
+        f"None of the {tokenized.untrained_rows} rows has a trained token left within {max_length} tokens.",
+        advice="Raise the max length: the answers begin after it.",
+    )
+
+
+def _notices(tokenized: TokenizedRows, *, rows: int, problems: list[RowProblem], max_length: int) -> tuple[str, ...]:
+    notices = []
+    if problems:
+        first = problems[0]
+        notices.append(f"{len(problems)} rows of the file were left out; the first is line {first.line}: {first.reason}")
+    if tokenized.cut_rows:
+        share = 100 * tokenized.cut_rows / rows
+        notices.append(
+            f"{tokenized.cut_rows} of {rows} rows ({share:.1f} %) are longer than {max_length} tokens and were cut at the end."
+        )
+    if tokenized.untrained_rows:
+        notices.append(
+            f"{tokenized.untrained_rows} of {rows} rows have no trained token within {max_length} tokens and were left out."
+        )
+    return tuple(notices)

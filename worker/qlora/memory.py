@@ -1,0 +1,65 @@
+"""What the run holds in memory now, and at most so far: of the card, or of the process on a CPU."""
+
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import psutil
+import torch
+
+from worker.contract.events import MemorySampled
+from worker.qlora.telling import Teller
+
+LOADING_SECONDS = 2.0  # between two samples while there are no steps to go with
+
+
+def sample_memory(*, step: int) -> MemorySampled:
+    rss = psutil.Process().memory_info().rss
+    if not torch.cuda.is_available():
+        return MemorySampled(step=step, rss_bytes=rss)
+    free, total = torch.cuda.mem_get_info()
+    return MemorySampled(
+        step=step,
+        rss_bytes=rss,
+        cuda_allocated_bytes=torch.cuda.memory_allocated(),
+        cuda_reserved_bytes=torch.cuda.memory_reserved(),
+        cuda_peak_bytes=torch.cuda.max_memory_allocated(),
+        card_used_bytes=total - free,
+        card_total_bytes=total,
+        utilisation_percent=card_utilisation(),
+    )
+
+
+def card_utilisation() -> int | None:
+    """None where NVML does not answer (no pynvml, or a card that is split)."""
+    try:
+        return int(torch.cuda.utilization())
+    except Exception:  # NVML's errors share no type with anything
+        return None
+
+
+def peak_memory() -> tuple[int, Literal["cuda_allocated", "rss"]]:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated(), "cuda_allocated"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "rss"
+
+
+@contextmanager
+def sampled_while_loading(teller: Teller) -> Iterator[None]:
+    """Tells the memory every two seconds, so that the chart rises while the model loads."""
+    done = threading.Event()
+
+    def tell_until_done() -> None:
+        while not done.wait(LOADING_SECONDS):
+            teller.tell(sample_memory(step=0))
+
+    thread = threading.Thread(target=tell_until_done, name="memory", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        teller.tell(sample_memory(step=0))

@@ -1,0 +1,62 @@
+"""The optimizer: paged states on a GPU, their unpaged twin on a CPU, which has nothing to page to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from worker.contract.optimizer import Optimizer, is_paged
+from worker.qlora.precision import Device
+
+UNPAGED_TWIN = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit", "paged_lion_8bit": "lion_8bit"}
+PAGED_FROM = 100_000  # bitsandbytes pages the states of tensors with at least this many elements
+
+
+def choose_optimizer(optimizer: Optimizer, *, device: Device) -> tuple[str, str]:
+    """The optimizer that runs, and a notice when it is not the one that was asked for."""
+    if device.is_cuda or not is_paged(optimizer.optim):
+        return optimizer.optim, ""
+    twin = UNPAGED_TWIN[optimizer.optim]
+    return (
+        twin,
+        f"{optimizer.optim} pages its states out of GPU memory; on the CPU its unpaged twin {twin} runs, with the same arithmetic.",
+    )
+
+
+def optimizer_arguments(optimizer: Optimizer, *, optim: str) -> dict[str, Any]:
+    """The contract's fields as TrainingArguments."""
+    return {
+        "optim": optim,
+        "learning_rate": optimizer.learning_rate,
+        "weight_decay": optimizer.weight_decay,
+        "max_grad_norm": optimizer.max_grad_norm,
+        "lr_scheduler_type": optimizer.lr_scheduler_type,
+        "warmup_steps": int(optimizer.warmup_steps) if optimizer.warmup_steps >= 1 else optimizer.warmup_steps,
+    }
+
+
+@dataclass(frozen=True)
+class OptimizerStates:
+    """What the optimizer keeps beside the adapter."""
+
+    tensors: int
+    large_tensors: int
+    paged: int
+    total_bytes: int
+
+    def in_words(self) -> str:
+        return (
+            f"Optimizer states: {self.tensors} tensors, {self.total_bytes / 1e6:.1f} MB; {self.paged} paged of "
+            f"{self.large_tensors} with at least {PAGED_FROM:,} elements"
+        )
+
+
+def look_at_states(optimizer: Any) -> OptimizerStates:
+    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+    tensors = [value for state in inner.state.values() for value in state.values() if torch.is_tensor(value) and value.numel() > 1]
+    return OptimizerStates(
+        tensors=len(tensors),
+        large_tensors=sum(tensor.numel() >= PAGED_FROM for tensor in tensors),
+        paged=sum(bool(getattr(tensor, "is_paged", False)) for tensor in tensors),
+        total_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+    )

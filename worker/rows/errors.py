@@ -1,0 +1,32 @@
+"""The refusals of this room: a file that cannot be used, a row that cannot, and rows that no mask rule fits."""
+
+from worker.contract.rows_report import FileRefusal, ProblemKind, RefusalKind, RowProblem
+
+
+class FileRefused(Exception):
+    """Nothing of the file can be used."""
+
+    def __init__(self, kind: RefusalKind, *, reason: str, fix: str = "", line: int | None = None) -> None:
+        super().__init__(reason)
+        self.refusal = FileRefusal(kind=kind, reason=reason, fix=fix, line=line)
+
+
+class RowRefused(Exception):
+    """One row cannot be used."""
+
+    def __init__(self, kind: ProblemKind, *, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.kind: ProblemKind = kind
+        self.reason = reason
+        self.fix = fix
+
+    def on_line(self, line: int) -> RowProblem:
+        return RowProblem(line=line, kind=self.kind, reason=self.reason, fix=self.fix)
+
+
+class RuleFailed(Exception):
+    """A rule for the loss mask does not hold on these rows; the next one is tried."""
+
+
+class NoMaskRule(Exception):
+    """None of the rules holds: training on the assistant's words alone is not possible with this chat template."""
