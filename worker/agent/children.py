@@ -1,5 +1,6 @@
 """Starts a process that dies with us, reads what it prints, and ends it with everything it started."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import psutil
 from worker.agent import dies_with_parent
 from worker.agent.log_lines import LogSink
 
+logger = logging.getLogger(__name__)
 CODE_ROOT = Path(__file__).resolve().parents[2]
 MARK = "NIBBLE_STARTED_BY"
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
@@ -83,7 +85,10 @@ class Child:
         assert self._process.stdout is not None
         with self._process.stdout as pipe:
             while block := os.read(pipe.fileno(), 65536):
-                self._log.feed(block)
+                try:
+                    self._log.feed(block)
+                except OSError as error:  # read on: a trainer that nobody reads would stand still at a full pipe
+                    logger.error("A line of output is lost: %s", error)
 
 
 def end_marked(mark: str) -> int:

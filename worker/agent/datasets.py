@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.agent.ends import AttemptFailed
+from worker.agent.ends import AttemptFailed, Interrupted
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.waiting import Check, pause
 from worker.contract.orders import WorkOrder
@@ -23,6 +23,8 @@ def fetch_dataset(door: Door, *, order: WorkOrder, run: RunDirectory, check: Che
         except DoorAway as away:
             problem = f"the dashboard went away ({away})"
         except DoorRefused as refusal:
+            if refusal.is_not_ours:
+                raise Interrupted from None
             raise AttemptFailed("bad_data", f"The dataset {order.dataset_name} could not be fetched: {refusal}") from None
         if not problem:
             return

@@ -1,5 +1,7 @@
 """Why an attempt ends before its trainer says so."""
 
+import errno
+
 from worker.contract.events import FailureCause
 
 
@@ -13,3 +15,11 @@ class AttemptFailed(Exception):
 
 class Interrupted(Exception):
     """A stop was ordered, or the attempt was lost, before there was anything to save."""
+
+
+def disk_failure(error: OSError) -> AttemptFailed:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return AttemptFailed(
+            "disk_full", f"The worker's disk is full: {error}.", "Free some space on the worker, then clone the job."
+        )
+    return AttemptFailed("internal", f"The worker could not go on: {error}.", "Its log has the details.")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 AnyMessage = TypeVar("AnyMessage", bound=BaseModel)
 DISK_FULL = 507
 AWAY = {408, 425, 429}
+NOT_OURS = {"stale_attempt", "no_attempt", "unknown_worker"}
 
 
 class DoorAway(Exception):
@@ -27,6 +28,11 @@ class DoorRefused(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
+
+    @property
+    def is_not_ours(self) -> bool:
+        """The attempt was closed or given away, or this worker was revoked: whatever we do for it is in vain."""
+        return self.code in NOT_OURS
 
 
 class Door:

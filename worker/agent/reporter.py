@@ -17,7 +17,6 @@ from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 5.0  # below a lease of 30 s by far, so that a dashboard that was away for a moment loses no attempt
-NOT_OURS = {401, 404, 409}
 Wish = Literal["continue", "stop_and_save", "stop_and_discard"]
 
 
@@ -31,6 +30,8 @@ class Reporter(threading.Thread):
         self._away = False
         self.acked = 0
         self.wish: Wish = "continue"
+        self.is_finishing = False
+        """The end is being said; from now on the attempt may be closed at any moment, and that is no news."""
         self.is_lost = False
         """The attempt is not ours any more: closed, given away, or this worker was revoked."""
         self.news = threading.Event()
@@ -101,8 +102,9 @@ class Reporter(threading.Thread):
         self._away, self._pause = True, min(LONGEST_PAUSE, max(1.0, self._pause * 2))
 
     def _refused(self, refusal: DoorRefused, batch: EventBatch) -> None:
-        if refusal.status in NOT_OURS:
-            logger.warning("Attempt %s is not ours any more: %s", self._order.attempt_id, refusal)
+        if refusal.is_not_ours:
+            if not self.is_finishing:
+                logger.warning("Attempt %s is not ours any more: %s", self._order.attempt_id, refusal)
             self.is_lost = True
             self.news.set()
             return

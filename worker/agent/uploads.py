@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from worker.agent.ends import AttemptFailed
+from worker.agent.ends import AttemptFailed, Interrupted
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.waiting import Check, pause
 from worker.contract.orders import ArtifactFile, WorkOrder
@@ -37,6 +37,8 @@ def _upload_one(door: Door, order: WorkOrder, path: Path, file: ArtifactFile, ch
         except DoorAway:
             delay = min(LONGEST_PAUSE, delay * 2)
         except DoorRefused as refusal:
+            if refusal.is_not_ours:
+                raise Interrupted from None
             refusals += 1
             if refusal.code != "wrong_hash" or refusals >= WRONG_HASH_TRIES:
                 raise AttemptFailed(

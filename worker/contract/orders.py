@@ -82,6 +82,8 @@ class InspectModel(Message):
 class HeartbeatReply(Message):
     state: Literal["enabled", "draining"]
     inspect: tuple[InspectModel, ...] = ()
+    broker_url: str | None = Field(None, repr=False)
+    """As at register: a Redis that moved to another address is followed."""
 
 
 class Claim(Message):

@@ -1,0 +1,43 @@
+"""Looks at one base model for the catalogue: its shape and licence, or one sentence about why it cannot be used."""
+
+import logging
+from pathlib import Path
+
+from worker.agent.base_models import Run, example_folder
+from worker.agent.ends import AttemptFailed
+from worker.agent.hub import cached_snapshot, look_at
+from worker.agent.model_files import ModelFiles, ModelProblem, read_model_folder
+from worker.agent.model_shapes import shape_of
+from worker.contract.model_shape import ModelReport
+from worker.contract.orders import InspectModel
+
+logger = logging.getLogger(__name__)
+
+
+def inspect_model(asked: InspectModel, *, data: Path, run: Run) -> ModelReport:
+    try:
+        files, commit = _files_of(asked, data, run)
+        return ModelReport(shape=shape_of(files), revision=commit, licence=files.licence)
+    except ModelProblem as problem:
+        return ModelReport(problem=str(problem))
+    except AttemptFailed as failure:
+        return ModelReport(problem=f"{failure.message} {failure.advice}".strip())
+    except Exception as error:  # the catalogue shows a sentence whatever was wrong with the files
+        logger.exception("Looking at %s", asked.base_model.name_or_path)
+        return ModelReport(problem=f"The worker could not look at it: {error!r}")
+
+
+def _files_of(asked: InspectModel, data: Path, run: Run) -> tuple[ModelFiles, str]:
+    model = asked.base_model
+    if model.kind == "example":
+        return read_model_folder(example_folder(data, run=run, check=_go_on)), ""
+    if model.kind == "folder":
+        return read_model_folder(Path(model.name_or_path).expanduser()), ""
+    cached = cached_snapshot(model.name_or_path, revision=model.revision)
+    if cached is not None:
+        return read_model_folder(cached), str(model.revision)
+    return look_at(model.name_or_path, revision=model.revision, token=asked.hub_token)
+
+
+def _go_on() -> None:
+    """Nothing interrupts a look."""

@@ -1,0 +1,126 @@
+"""One slot of this machine: it runs one attempt at a time, whoever wakes it (a ring, or its own clock)."""
+
+import fcntl
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from worker.agent.attempt import Attempt
+from worker.agent.ends import disk_failure
+from worker.agent.finishing import finish
+from worker.agent.host import free_memory_bytes
+from worker.agent.knocking import Door, DoorAway, DoorRefused
+from worker.agent.membership import Membership, load
+from worker.agent.pace import Pace
+from worker.contract.orders import Claim, Failed, Finish, WorkOrder
+
+logger = logging.getLogger(__name__)
+DATA_VARIABLE, SLOT_VARIABLE, GPU_VARIABLE = "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPU"
+
+
+@dataclass(frozen=True)
+class Slot:
+    data: Path
+    number: int
+    gpu_uuid: str | None
+    membership: Membership
+    pace: Pace
+
+    @classmethod
+    def from_environment(cls) -> "Slot":
+        """As the supervisor set it up."""
+        data = Path(os.environ[DATA_VARIABLE])
+        number, gpu = int(os.environ[SLOT_VARIABLE]), os.environ.get(GPU_VARIABLE) or None
+        return cls(data, number, gpu, load(data), Pace.from_environment())
+
+    @property
+    def mark(self) -> str:
+        return f"{self.data}#{self.number}"
+
+    def work_until_empty(self, *, wait: bool) -> None:
+        """Claims and runs until there is nothing to do. Without `wait`: not at all if the slot is busy."""
+        with slot_lock(self.data, self.number, wait=wait) as is_mine:
+            while is_mine and self._work_once():
+                pass
+
+    def poll(self, *, seconds: float = float("inf")) -> None:
+        """Asks every few seconds: a lost ring, or a Redis that is away, delays work and never loses it."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                self.work_until_empty(wait=False)
+            except Exception:
+                logger.exception("Slot %s", self.number)
+            time.sleep(self.pace.poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311
+
+    def _work_once(self) -> bool:
+        with self._door() as door, self._door() as reporting_door:
+            order = self._claim(door)
+            if order is not None:
+                self._run(order, door, reporting_door)
+            return order is not None
+
+    def _claim(self, door: Door) -> WorkOrder | None:
+        """The supervisor tells people when the dashboard is away or refuses this worker; a slot only waits."""
+        try:
+            raw = door.post_raw("claim", Claim(slot=self.number, free_memory_bytes=free_memory_bytes(self.gpu_uuid)))
+        except (DoorAway, DoorRefused) as error:
+            logger.debug("No claim: %s", error)
+            return None
+        if raw is None:
+            return None
+        try:
+            return WorkOrder.model_validate_json(raw)
+        except ValidationError as error:
+            _hand_back(door, raw, error)
+            return None
+
+    def _run(self, order: WorkOrder, door: Door, reporting_door: Door) -> None:
+        try:
+            Attempt(order, door=door, reporting_door=reporting_door, data=self.data, pace=self.pace, mark=self.mark).run()
+        except OSError as error:
+            logger.exception("Attempt %s", order.attempt_id)
+            failure = disk_failure(error)
+            end = Failed(cause=failure.cause, message=failure.message, advice=failure.advice)
+            finish(door, attempt_id=order.attempt_id, message=Finish(fence=order.fence, last_seq=0, end=end))
+
+    def _door(self) -> Door:
+        return Door(self.membership.url, self.membership.worker_token)
+
+
+def _hand_back(door: Door, raw: bytes, error: ValidationError) -> None:
+    """An order of a newer dashboard: the job fails with a sentence instead of waiting for its lease."""
+    logger.error("This worker does not understand a work order of its dashboard: %s", error)
+    try:
+        order = json.loads(raw)
+        number, fence = int(order["attempt_id"]), int(order["fence"])
+    except (ValueError, KeyError, TypeError):
+        return
+    end = Failed(
+        cause="internal",
+        message="The worker does not understand this job: the dashboard is newer than the worker.",
+        advice="Update the worker with the join command of Pools & workers, then clone the job.",
+    )
+    finish(door, attempt_id=number, message=Finish(fence=fence, last_seq=0, end=end))
+
+
+@contextmanager
+def slot_lock(data: Path, number: int, *, wait: bool) -> Iterator[bool]:
+    """Held while a slot claims or works; a process that dies lets go of it. Yields whether it was got."""
+    folder = data / "slots"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / str(number)).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
