@@ -13,7 +13,7 @@ from typing import Any
 from webapp.launcher.bar import job_line
 from webapp.launcher.children import ROOT
 from webapp.launcher.terminal import Step, say, step
-from webapp.launcher.visitor import Visitor, VisitFailed
+from webapp.launcher.visitor import VisitFailed, Visitor
 
 PRESET = ROOT / "worker" / "contract" / "presets" / "first_adapter.json"
 BLOCKS = ("quantization", "lora", "optimizer", "training", "data")
