@@ -37,9 +37,20 @@
     dispatchEvent(new Event("nibble:theme"));
   }
 
+  function copyBySelection(text) {
+    const area = document.createElement("textarea");
+    area.value = text;
+    (document.querySelector("dialog[open]") || document.body).append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+
   async function copy(button) {
     const source = document.getElementById(button.dataset.copies);
-    await navigator.clipboard.writeText(source.value ?? source.textContent);
+    const text = source.value ?? source.textContent;
+    if (navigator.clipboard) await navigator.clipboard.writeText(text);
+    else copyBySelection(text); // plain http on another machine than localhost has no clipboard interface
     const label = button.querySelector("span") || button;
     const before = label.textContent;
     label.textContent = "Copied";
@@ -57,7 +68,8 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
   });
-  document.addEventListener("htmx:afterSwap", (event) => localise(event.target));
+  document.addEventListener("htmx:afterSwap", () => localise(document)); // with outerHTML the event's target is the node that went
+  for (const dialog of document.querySelectorAll("dialog[data-open-now]")) dialog.showModal(); // a form in it was refused
   localise(document);
   setInterval(() => localise(document), 10_000);
   window.nibble = { localise, age };

@@ -12,7 +12,16 @@ from webapp.accounts.requests import user_of
 from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.samples import SAMPLES
-from webapp.datasets.selectors import SHOWN_JOBS, datasets_of, is_checking, jobs_count, jobs_on, report_of, version_of
+from webapp.datasets.selectors import (
+    SHOWN_JOBS,
+    datasets_of,
+    is_checking,
+    jobs_count,
+    jobs_on,
+    problem_kinds,
+    report_of,
+    version_of,
+)
 from webapp.files import SendFile
 
 TABS = (("preview", "Preview"), ("problems", "Problems"), ("versions", "Versions"), ("jobs", "Jobs"))
@@ -64,11 +73,13 @@ def detail_page(
     user, version = user_of(request), _version(request, dataset)
     if request.headers.get("HX-Request"):
         return _state(version)
+    report = report_of(version)
     context = {
         "dataset": dataset,
         "version": version,
         "newest": dataset.versions.all()[0],
-        "report": report_of(version),
+        "report": report,
+        "kinds": problem_kinds(report),
         "tab": tab,
         "tabs": [Tab(name, label, name == tab) for name, label in TABS],
         "waits": version.state == DatasetVersion.State.CHECKING,
