@@ -30,3 +30,9 @@ def tone(status: str) -> str:
 def runtime(job: Job) -> float | None:
     """Seconds since a worker took the job, or until it ended; none before."""
     return ((job.ended_at or timezone.now()) - job.started_at).total_seconds() if job.started_at else None
+
+
+@register.filter
+def done_percent(job: Job) -> float:
+    steps = job.progress.get("max_steps") or 0
+    return min(100.0, 100.0 * job.progress.get("step", 0) / steps) if steps else 0.0
