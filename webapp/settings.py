@@ -106,6 +106,11 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else
 SECURE_HSTS_SECONDS = int(env.number("NIBBLE_HSTS_SECONDS", 3600)) if BEHIND_TLS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # the domain's other hosts are not ours to decide about
+    "security.W008",  # the proxy redirects to https; inside, health checks and workers come by http
+    "security.W021",  # preloading is for the owner of the whole domain
+]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"

@@ -1,12 +1,16 @@
 """/api/v1/datasets: what there is to train on, and uploads."""
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import File, Form, Router, Status
+from ninja.files import UploadedFile
 
-from webapp.accounts.permissions import visible_to
+from webapp.accounts.permissions import may_change, visible_to
 from webapp.api.access import user_of
+from webapp.api.errors import ApiRefusal
 from webapp.api.shapes import DatasetOut, Page
+from webapp.datasets.forms import DatasetForm, VersionForm
 from webapp.datasets.models import Dataset
+from webapp.datasets.services import add_version, create_dataset
 
 router = Router(tags=["datasets"])
 
@@ -14,5 +18,46 @@ router = Router(tags=["datasets"])
 @router.get("", response=Page[DatasetOut])
 def list_datasets(request: HttpRequest) -> Page[DatasetOut]:
     """By name, each with its versions, newest first. Jobs name a version."""
-    rows = visible_to(user_of(request), Dataset.objects.select_related("owner").prefetch_related("versions")).order_by("name")
+    user = user_of(request)
+    rows = visible_to(user, Dataset.objects.select_related("owner").prefetch_related("versions")).order_by("name")
     return Page(data=[DatasetOut.of(dataset) for dataset in rows])
+
+
+@router.post("", response={201: DatasetOut})
+def upload_dataset(request: HttpRequest, file: File[UploadedFile], name: Form[str] = "") -> Status[DatasetOut]:
+    """A JSONL file. Small ones are checked at once; a large one is `checking` until its rows were read."""
+    form = DatasetForm(request.POST, request.FILES)
+    check(form)
+    version = create_dataset(form.upload, name=form.cleaned_data["name"], owner=user_of(request))
+    return Status(201, read(request, version.dataset_id))
+
+
+@router.get("/{int:dataset_id}", response=DatasetOut)
+def read_dataset(request: HttpRequest, dataset_id: int) -> DatasetOut:
+    return read(request, dataset_id)
+
+
+@router.post("/{int:dataset_id}/versions", response={201: DatasetOut})
+def upload_version(request: HttpRequest, dataset_id: int, file: File[UploadedFile]) -> Status[DatasetOut]:
+    """The dataset's next version. Versions never change; jobs go on with the one they name."""
+    dataset = visible_dataset(request, dataset_id)
+    if not may_change(user_of(request), dataset):
+        raise ApiRefusal("Only the owner of a dataset and administrators may add a version.", status=403)
+    form = VersionForm(request.POST, request.FILES)
+    check(form)
+    add_version(dataset, form.upload, by=user_of(request))
+    return Status(201, read(request, dataset_id))
+
+
+def check(form: VersionForm) -> None:
+    """The first wrong field of the same form that the page uses."""
+    for field, errors in form.errors.items():
+        raise ApiRefusal(str(errors[0]), status=422, code="invalid", param=field)
+
+
+def visible_dataset(request: HttpRequest, dataset_id: int) -> Dataset:
+    return visible_to(user_of(request), Dataset.objects.select_related("owner")).get(pk=dataset_id)
+
+
+def read(request: HttpRequest, dataset_id: int) -> DatasetOut:
+    return DatasetOut.of(visible_dataset(request, dataset_id))

@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from webapp.datasets.errors import DatasetRefusal
 from webapp.jobs.services import JobRefused
 
 TAGS = ("bitsandbytes_4bit", "none")  # pydantic names the chosen kind of a block in the path of an error; no field is called so
@@ -41,7 +42,7 @@ def not_found() -> HttpResponse:
 def field_path(loc: tuple[Any, ...]) -> str:
     """`("body", "job", "lora", "target_modules", "tuple[str, ...]")` -> `lora.target_modules`."""
     parts: list[str] = []
-    for part in loc[2:] if loc and loc[0] in ("body", "form", "file") else loc[1:]:
+    for part in loc[2:] if loc and loc[0] == "body" else loc[1:]:
         if not isinstance(part, int) and ("[" in str(part) or "(" in str(part)):
             break
         parts.append(str(part))
@@ -62,12 +63,17 @@ def install(api: NinjaAPI) -> None:
     handle = api.exception_handler
     handle(ApiRefusal)(lambda _, refusal: refused(refusal))
     handle(JobRefused)(lambda _, refusal: refused(ApiRefusal(str(refusal), status=422, code="refused", param=refusal.field)))
+    handle(DatasetRefusal)(lambda _, refusal: refused(dataset_refusal(refusal)))
     handle(ValidationError)(lambda _, error: refused(contract_error(error.errors)))
     handle(AuthenticationError)(lambda _, __: refused(ApiRefusal(SIGN_IN, status=401)))
     handle(HttpError)(http_error)
     handle(Http404)(lambda _, __: not_found())
     handle(ObjectDoesNotExist)(lambda _, __: not_found())
     handle(RequestDataTooBig)(lambda _, __: refused(ApiRefusal("The body is larger than 2.5 MB.", status=413)))
+
+
+def dataset_refusal(refusal: DatasetRefusal) -> ApiRefusal:
+    return ApiRefusal(str(refusal), status=refusal.status, code=CODES.get(refusal.status, "refused"), param=refusal.field)
 
 
 def http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
