@@ -2,9 +2,14 @@
 
 from django.urls import path
 
-from webapp.worker_api import attempts
+from webapp.worker_api import attempts, bundle, workers
 
 urlpatterns = [
+    path("join.sh", bundle.join_script, name="worker-join-script"),
+    path("bundle.tar.gz", bundle.bundle, name="worker-bundle"),
+    path("register", workers.register),
+    path("heartbeat", workers.heartbeat),
+    path("models/<int:pk>/report", workers.model_report),
     path("claim", attempts.claim),
     path("attempts/<int:pk>/events", attempts.events),
     path("attempts/<int:pk>/dataset", attempts.dataset),

@@ -53,8 +53,7 @@ def _join(options: argparse.Namespace) -> None:
         )
     except (CannotJoin, JoinedAlready) as refusal:
         sys.exit(str(refusal))
-    print(f"Joined pool {joined.pool} of {joined.url} with {joined.slots} slot{'s' * (joined.slots != 1)}.")
-    print(f"Start it: {sys.executable} -m worker.agent run --data {options.data}")
+    print(f"Joined pool {joined.pool} of {joined.url} as {joined.name} with {joined.slots} slot{'s' * (joined.slots != 1)}.")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -22,13 +22,13 @@ def join(
         memberships.refuse_second_join(data)
     data.mkdir(parents=True, exist_ok=True)
     slots = slots or max(1, len(gpu_reports()))
-    name = (name or socket.gethostname())[:100]
-    registered = _register(url, token, Registration(name=name, slots=slots, versions=versions(), host=host_report(data)))
+    own_name = (name or socket.gethostname())[:100]
+    registered = _register(url, token, Registration(name=own_name, slots=slots, versions=versions(), host=host_report(data)))
     membership = memberships.Membership(
         url=url,
         worker_id=registered.worker_id,
         worker_token=registered.worker_token,
-        name=name,
+        name=registered.name,
         pool=registered.pool,
         queue=registered.queue,
         slots=slots,

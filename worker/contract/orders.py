@@ -59,6 +59,8 @@ class Registration(Message):
 class Registered(Message):
     worker_id: int
     worker_token: str
+    name: str
+    """As the pool calls this worker: a name that was taken got a number."""
     pool: str
     queue: str
     """The Celery queue that rings for this pool."""

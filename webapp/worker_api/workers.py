@@ -1,0 +1,54 @@
+"""The door of a worker machine: register, heartbeat, what it found in a base model."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from webapp.catalog.models import BaseModel
+from webapp.catalog.services import record_report
+from webapp.pools.errors import JoinRefused
+from webapp.pools.models import Worker
+from webapp.pools.services import record_heartbeat, register_worker
+from webapp.worker_api.door import Refusal, bearer, door, message, read_message, worker_of
+from webapp.worker_api.looking import models_for
+from webapp.worker_api.protocol import read_versioned
+from worker.contract.model_shape import ModelReport
+from worker.contract.orders import Heartbeat, HeartbeatReply, Registered, Registration
+
+
+@door("POST")
+def register(request: HttpRequest) -> HttpResponse:
+    registration = read_versioned(request, Registration)
+    try:
+        worker, token = register_worker(join_token=bearer(request), registration=registration)
+    except JoinRefused as refusal:
+        raise Refusal(401, refusal.code, str(refusal)) from None
+    registered = Registered(
+        worker_id=worker.pk,
+        worker_token=token,
+        name=worker.name,
+        pool=worker.pool.name,
+        queue=worker.pool.queue,
+        broker_url=settings.WORKER_REDIS_URL or None,
+    )
+    return message(registered, status=201)
+
+
+@door("POST")
+def heartbeat(request: HttpRequest) -> HttpResponse:
+    worker = worker_of(request)
+    record_heartbeat(worker, heartbeat=read_versioned(request, Heartbeat))
+    state = "draining" if worker.state == Worker.State.DRAINING else "enabled"
+    return message(HeartbeatReply(state=state, inspect=models_for(worker), broker_url=settings.WORKER_REDIS_URL or None))
+
+
+@door("POST")
+def model_report(request: HttpRequest, pk: int) -> HttpResponse:
+    worker = worker_of(request)
+    report = read_message(request, ModelReport)
+    model = BaseModel.objects.filter(pk=pk).first()
+    if model is None:
+        raise Refusal(404, "no_model", "There is no such model; it was removed.")
+    if report.problem:
+        report = report.model_copy(update={"problem": f"{worker.name}: {report.problem}"})
+    record_report(model, report)
+    return HttpResponse(status=204)
