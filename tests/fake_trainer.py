@@ -93,7 +93,7 @@ class FakeTraining:
         loss = round(4.0 / (1 + step / 10), 4)
         self.say(MetricsLogged(step=step, epoch=step / 10, loss=loss, learning_rate=2e-4, grad_norm=0.5, tokens_per_second=100.0))
         self.say(MemorySampled(step=step, rss_bytes=50_000_000))
-        print(f"step {step} loss {loss}", flush=True)
+        sys.stdout.write(f"step {step} loss {loss}\n")
         if step == 1:
             sys.stdout.write("".join(f"spam {n}\n" for n in range(self.script.number("spam"))))
             sys.stdout.flush()
