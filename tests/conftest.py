@@ -8,7 +8,45 @@ import pytest
 from django.conf import settings as django_settings
 
 from tests.cast import Cast, meet_the_cast
-from tests.servers import redis_server
+from tests.servers import postgres_server, redis_server
+from webapp.database import database_from_url
+
+TESTS = Path(__file__).resolve().parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", action="store_true", help="run the tests that need a database on a PostgreSQL of their own")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Claims, ingest and everything else about jobs must hold on both databases."""
+    for item in items:
+        if {"jobs", "worker_api", "api"} & set(item.path.relative_to(TESTS).parts):
+            item.add_marker(pytest.mark.postgres)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
+    """The server of --postgres goes as a whole; a thread of a test may still hold a connection to its database."""
+    return bool(request.config.getoption("--postgres"))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None
+) -> Iterator[None]:
+    """With --postgres the tests' database is a fresh PostgreSQL instead of SQLite (or what DATABASE_URL names)."""
+    if not request.config.getoption("--postgres"):
+        yield
+        return
+    from django.db import connections
+
+    with postgres_server() as url:
+        configured = connections.configure_settings({"default": database_from_url(url, data=Path())})
+        connections.settings = django_settings.DATABASES = configured
+        if hasattr(connections._connections, "default"):
+            del connections["default"]
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
