@@ -41,7 +41,7 @@ def sending_files(app: App) -> App:
 
         async def watching_send(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                headers = dict(message.get("headers", []))
+                headers = {name.lower(): value for name, value in message.get("headers", [])}  # Django writes Content-Length
                 if PATH in headers:
                     file.append(_file_response(headers))
             if not file:
