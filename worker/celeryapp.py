@@ -6,10 +6,12 @@ celery -A worker.celeryapp worker --pool prefork --concurrency 1 -Q QUEUE
 
 import os
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init
 from kombu import Queue
 
@@ -19,7 +21,8 @@ from worker.agent.membership import Membership, load
 from worker.agent.slot import DATA_VARIABLE, Slot
 
 MAIN_PROCESS = os.getpid()  # the child is forked later and keeps this number
-app = Celery("nibble-worker", include=["worker.tasks"])
+# fixups=[]: where dashboard and worker share a machine, Celery would else load Django from DJANGO_SETTINGS_MODULE.
+app = Celery("nibble-worker", include=["worker.tasks"], fixups=[])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=False,  # late acknowledgement ran a finished job twice after a Redis restart
@@ -56,5 +59,6 @@ def start_asking(**_: Any) -> None:
     threading.Thread(target=Slot.from_environment().poll, name="asking", daemon=True).start()
 
 
+warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickled messages; only JSON is accepted here
 setup_logging.connect(log_like_the_agent, weak=False)
 worker_process_init.connect(start_asking, weak=False)

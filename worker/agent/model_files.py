@@ -112,11 +112,12 @@ def licence_of(folder: Path) -> str:
 
 
 def licence_in(readme: str) -> str:
-    """From the front matter of a model card: `license: apache-2.0`, or license_name beside `license: other`."""
+    """From a model card's front matter: `license: apache-2.0`, or license_name beside `license: other`; else from a sentence."""
     front = re.match(r"\A---\s*\n(.*?)\n---", readme, re.DOTALL)
-    lines = re.findall(
-        r"^(license|license_name):[ \t]*[\"']?([^\"'\n]+?)[\"']?[ \t]*$", front.group(1) if front else "", re.MULTILINE
-    )
+    if front is None:
+        said = re.search(r"\blicen[cs]e:[ \t]*([A-Za-z0-9][A-Za-z0-9.+-]*[A-Za-z0-9])", readme, re.IGNORECASE)
+        return said.group(1).lower()[:100] if said else ""
+    lines = re.findall(r"^(license|license_name):[ \t]*[\"']?([^\"'\n]+?)[\"']?[ \t]*$", front.group(1), re.MULTILINE)
     named: dict[str, str] = dict(lines)
     licence = named.get("license", "")
     return (named.get("license_name", licence) if licence == "other" else licence)[:100]

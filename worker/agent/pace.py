@@ -17,6 +17,8 @@ class Pace:
     """Time to save after a stop; then the trainer is ended."""
     discard_seconds: float = 20.0
     """The same when nothing is to be saved."""
+    grace_seconds: float = 10.0
+    """Between SIGTERM and SIGKILL."""
     kept_runs: int = 20
     """Run directories whose events and orders stay for a look."""
 
@@ -28,6 +30,7 @@ class Pace:
             poll_seconds=_number("NIBBLE_POLL_SECONDS", cls.poll_seconds),
             stop_seconds=_number("NIBBLE_STOP_SECONDS", cls.stop_seconds),
             discard_seconds=_number("NIBBLE_DISCARD_SECONDS", cls.discard_seconds),
+            grace_seconds=_number("NIBBLE_GRACE_SECONDS", cls.grace_seconds),
             kept_runs=int(_number("NIBBLE_KEPT_RUNS", cls.kept_runs)),
         )
 

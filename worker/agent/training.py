@@ -18,7 +18,6 @@ from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,14 @@ def _attend(child: Child, run: RunDirectory, reporter: Reporter, pace: Pace) -> 
             deadline = time.monotonic() + (pace.stop_seconds if told == "stop_and_save" else pace.discard_seconds)
             write_stop(run, told)
         if time.monotonic() > deadline:
-            return _end(child, run)
+            return _end(child, run, pace)
     return TrainerExit(code)
 
 
-def _end(child: Child, run: RunDirectory) -> TrainerExit:
+def _end(child: Child, run: RunDirectory, pace: Pace) -> TrainerExit:
     append_event(run.events, LogWritten(level="warning", text="The trainer did not stop in time and is being ended."))
     child.terminate()
-    code = child.exit_code(within=GRACE_SECONDS)
+    code = child.exit_code(within=pace.grace_seconds)
     return TrainerExit(-signal.SIGKILL if code is None else code, was_ended=True)
 
 
