@@ -217,6 +217,14 @@ def _answers(url: str) -> bool:
         return False
 
 
+def is_over(process: psutil.Process) -> bool:
+    """An orphan stays a zombie until this machine's first process gets round to it; it runs no more."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())

@@ -6,6 +6,7 @@ import re
 import signal
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import ENDED, Dashboard, running_dashboard
+from tests.worker.agent.dashboard import ENDED, Agent, Dashboard, is_over, running_dashboard
 from tests.worker.agent.tiny_model import write_model
 from webapp.adapters.models import Adapter
 from webapp.jobs.models import Attempt, Job, JobEvent
@@ -35,13 +36,29 @@ def pool(dashboard: Dashboard, request: pytest.FixtureRequest) -> WorkerPool:
     return dashboard.new_pool(re.sub(r"\W+", "-", request.node.name)[-50:].strip("-"))
 
 
+@dataclass(frozen=True)
+class Host:
+    """One worker that serves the tests about single jobs, one after the other."""
+
+    pool: WorkerPool
+    agent: Agent
+
+
+@pytest.fixture(scope="module")
+def host(dashboard: Dashboard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    pool = dashboard.new_pool("shared")
+    with dashboard.worker(
+        tmp_path_factory.mktemp("shared"), pool=pool, NIBBLE_DISCARD_SECONDS="0.5", NIBBLE_GRACE_SECONDS="0.5"
+    ) as agent:
+        yield Host(pool, agent)
+
+
 def logs(job: Job) -> list[str]:
     return [event.data["text"] for event in JobEvent.objects.filter(job=job, kind="log").order_by("cursor")]
 
 
-def test_it_works(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool):
-        job = dashboard.wait_for(dashboard.submit("steps=5", pool=pool), *ENDED)
+def test_it_works(dashboard: Dashboard, host: Host) -> None:
+    job = dashboard.wait_for(dashboard.submit("steps=5", pool=host.pool), *ENDED)
     assert (job.status, job.failure) == ("succeeded", None)
     adapter = Adapter.objects.get(job=job)
     assert {file["name"] for file in adapter.files} == {"adapter_model.safetensors", "adapter_config.json"}
@@ -153,16 +170,15 @@ def test_a_revoked_worker_kills_its_trainer_and_leaves(dashboard: Dashboard, poo
         wait_until(lambda: agent.process.poll() is not None, what="the agent's end")
         assert agent.process.returncode == 3
         assert "wrong or was revoked" in agent.said
-        assert not trainer.is_running()
+        assert is_over(trainer)
     dashboard.wait_for(job, "queued")
 
 
-def test_a_killed_trainer_is_noticed_and_said(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool) as agent:
-        job = dashboard.submit("steps=2000 step_ms=20", pool=pool)
-        dashboard.wait_for_step(job, 3)
-        agent.trainer().kill()
-        dashboard.wait_for(job, *ENDED)
+def test_a_killed_trainer_is_noticed_and_said(dashboard: Dashboard, host: Host) -> None:
+    job = dashboard.submit("steps=2000 step_ms=20", pool=host.pool)
+    dashboard.wait_for_step(job, 3)
+    host.agent.trainer().kill()
+    dashboard.wait_for(job, *ENDED)
     assert job.status == "failed"
     assert job.failure is not None
     assert job.failure["cause"] == "trainer_killed"
@@ -179,49 +195,43 @@ def test_a_killed_trainer_is_noticed_and_said(dashboard: Dashboard, pool: Worker
         ("steps=9 torn=3", "trainer_killed", "killed by signal 9 (SIGKILL) at step 3"),
     ],
 )
-def test_an_end_without_an_adapter_is_said(
-    dashboard: Dashboard, pool: WorkerPool, tmp_path: Path, script: str, cause: str, words: str
-) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool):
-        job = dashboard.wait_for(dashboard.submit(script, pool=pool), *ENDED)
-        assert job.failure is not None
-        assert (job.status, job.failure["cause"]) == ("failed", cause)
-        assert words in job.failure["message"]
-        again = dashboard.wait_for(dashboard.submit("steps=1", pool=pool), *ENDED)
+def test_an_end_without_an_adapter_is_said(dashboard: Dashboard, host: Host, script: str, cause: str, words: str) -> None:
+    job = dashboard.wait_for(dashboard.submit(script, pool=host.pool), *ENDED)
+    assert job.failure is not None
+    assert (job.status, job.failure["cause"]) == ("failed", cause)
+    assert words in job.failure["message"]
+    again = dashboard.wait_for(dashboard.submit("steps=1", pool=host.pool), *ENDED)
     assert again.status == "succeeded", "the slot takes the next job"
 
 
-def test_cancel_and_save(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool):
-        job = dashboard.submit("steps=2000 step_ms=20", pool=pool)
-        dashboard.wait_for_step(job, 2)
-        cancel_job(job, by=dashboard.cast.alice, save=True)
-        dashboard.wait_for(job, *ENDED)
+def test_cancel_and_save(dashboard: Dashboard, host: Host) -> None:
+    job = dashboard.submit("steps=2000 step_ms=20", pool=host.pool)
+    dashboard.wait_for_step(job, 2)
+    cancel_job(job, by=dashboard.cast.alice, save=True)
+    dashboard.wait_for(job, *ENDED)
     assert job.status == "cancelled"
     assert Adapter.objects.get(job=job).is_partial
 
 
-def test_cancel_and_discard(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool) as agent:
-        job = dashboard.submit("steps=2000 step_ms=20", pool=pool)
-        dashboard.wait_for_step(job, 2)
-        cancel_job(job, by=dashboard.cast.alice, save=False)
-        dashboard.wait_for(job, *ENDED)
-        wait_until(lambda: not agent.below("tests.fake_trainer"), what="the trainer's end")
+def test_cancel_and_discard(dashboard: Dashboard, host: Host) -> None:
+    job = dashboard.submit("steps=2000 step_ms=20", pool=host.pool)
+    dashboard.wait_for_step(job, 2)
+    cancel_job(job, by=dashboard.cast.alice, save=False)
+    dashboard.wait_for(job, *ENDED)
+    wait_until(lambda: not host.agent.below("tests.fake_trainer"), what="the trainer's end")
     assert job.status == "cancelled"
     assert not Adapter.objects.filter(job=job).exists()
 
 
-def test_a_trainer_that_does_not_stop_is_ended(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool, NIBBLE_DISCARD_SECONDS="0.5") as agent:
-        job = dashboard.submit("steps=5000 step_ms=20 deaf=1 orphan=1", pool=pool)
-        dashboard.wait_for_step(job, 2)
-        orphans = agent.below("time.sleep(600)")
-        assert orphans
-        cancel_job(job, by=dashboard.cast.alice, save=False)
-        dashboard.wait_for(job, *ENDED, seconds=40)
-        assert job.status == "cancelled"
-        assert not any(orphan.is_running() for orphan in orphans)
+def test_a_trainer_that_does_not_stop_is_ended(dashboard: Dashboard, host: Host) -> None:
+    job = dashboard.submit("steps=5000 step_ms=20 deaf=1 orphan=1", pool=host.pool)
+    dashboard.wait_for_step(job, 2)
+    orphans = host.agent.below("time.sleep(600)")
+    assert orphans
+    cancel_job(job, by=dashboard.cast.alice, save=False)
+    dashboard.wait_for(job, *ENDED, seconds=40)
+    assert job.status == "cancelled"
+    assert all(is_over(orphan) for orphan in orphans)
 
 
 def test_a_second_worker_of_the_same_machine_takes_jobs(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
@@ -268,9 +278,8 @@ def test_a_killed_slot_loses_its_trainer_and_comes_back(dashboard: Dashboard, po
         dashboard.wait_for_step(job, 2)
         orphans = agent.below("time.sleep(600)")
         next(process for process in agent.below("celery") if process.ppid() == agent.process.pid).kill()
-        psutil.wait_procs([trainer], timeout=3)
-        assert not trainer.is_running()
-        wait_until(lambda: not any(orphan.is_running() for orphan in orphans), what="the end of what the trainer started")
+        wait_until(lambda: is_over(trainer), what="the trainer's end", seconds=3)
+        wait_until(lambda: all(is_over(orphan) for orphan in orphans), what="the end of what the trainer started")
         dashboard.wait_for(job, "succeeded")
     assert [attempt.status for attempt in Attempt.objects.filter(job=job).order_by("number")] == ["lost", "succeeded"]
 
@@ -282,8 +291,7 @@ def test_nothing_outlives_a_killed_supervisor(dashboard: Dashboard, pool: Worker
         below = agent.below()
         assert len(below) >= 3, "Celery's two processes and the trainer"
         os.kill(agent.process.pid, signal.SIGKILL)
-        _, left = psutil.wait_procs(below, timeout=5)
-        assert not left
+        wait_until(lambda: all(is_over(process) for process in below), what="the end of all below", seconds=5)
     cancel_job(job, by=dashboard.cast.alice, save=False)
     dashboard.wait_for(job, "cancelled")
 
@@ -295,16 +303,15 @@ def test_sigterm_leaves_nothing_running(dashboard: Dashboard, pool: WorkerPool, 
         below = agent.below()
         agent.process.terminate()
         assert agent.process.wait(10) == 0
-        assert not any(process.is_running() for process in below)
+        assert all(is_over(process) for process in below)
     with dashboard.agent(tmp_path / "w"):
         wait_until(lambda: Attempt.objects.filter(job=job).count() == 2, what="the slot takes its job up again")
         cancel_job(job, by=dashboard.cast.alice, save=False)
         dashboard.wait_for(job, "cancelled")
 
 
-def test_many_lines_are_capped_and_counted(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    with dashboard.worker(tmp_path / "w", pool=pool):
-        job = dashboard.wait_for(dashboard.submit("steps=3 spam=20000", pool=pool), *ENDED)
+def test_many_lines_are_capped_and_counted(dashboard: Dashboard, host: Host) -> None:
+    job = dashboard.wait_for(dashboard.submit("steps=3 spam=20000", pool=host.pool), *ENDED)
     assert job.status == "succeeded"
     dropped = sum(
         int(found.group(1).replace(",", "")) for text in logs(job) if (found := re.match(r"([\d,]+) lines dropped", text))
