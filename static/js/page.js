@@ -68,6 +68,12 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
   });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, pathInfo } = event.detail;
+    if (!xhr.responseURL || new URL(xhr.responseURL).pathname === new URL(pathInfo.requestPath, location.href).pathname) return;
+    event.detail.shouldSwap = false; // redirected to the sign-in page: signed out meanwhile
+    location.reload();
+  });
   document.addEventListener("htmx:afterSwap", () => localise(document)); // with outerHTML the event's target is the node that went
   for (const dialog of document.querySelectorAll("dialog[data-open-now]")) dialog.showModal(); // a form in it was refused
   localise(document);

@@ -34,9 +34,10 @@ def loading_snippet(adapter: Adapter, *, folder: str) -> str:
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
             "",
             f"base = {base.name_or_path!r}",
-            *(["# trained on the base in 4 bits; it loads over the unquantised one as well"] if is_quantised else []),
+            *(["# trained over 4 bits; works over the whole base too"] if is_quantised else []),
             f'model = AutoModelForCausalLM.from_pretrained(base{revision}, dtype="auto")',
-            f"model = PeftModel.from_pretrained(model, {folder!r})  # where you unpacked the zip",
-            f"tokenizer = AutoTokenizer.from_pretrained({folder!r})",
+            f"adapter = {folder!r}  # where you unpacked the zip",
+            "model = PeftModel.from_pretrained(model, adapter)",
+            "tokenizer = AutoTokenizer.from_pretrained(adapter)",
         ]
     )
