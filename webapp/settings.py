@@ -143,5 +143,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"httpx": {"level": "WARNING"}},  # a line for every request otherwise
     "root": {"handlers": ["stderr"], "level": env.text("NIBBLE_LOG_LEVEL", "INFO")},
 }

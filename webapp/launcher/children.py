@@ -24,6 +24,10 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)
     stop_seconds: float = 10.0
     """How long it may take to end after SIGTERM."""
+    stop_first: bool = False
+    """It still needs the others while it ends: a worker posts its last lines."""
+    stop_last: bool = False
+    """The others still need it while they end: Redis."""
 
 
 class Child:

@@ -45,8 +45,13 @@ def make_example_model(data: Path) -> None:
     log = data / "logs" / "example-model.log"
     command = [sys.executable, "-m", "worker.qlora.example_model", str(folder)]
     with step("Making the example model, once") as shown:
-        if run_shown(command, shown=shown, log=log, progress_of=str.strip, folder=ROOT):
+        if run_shown(command, shown=shown, log=log, progress_of=_short, folder=ROOT):
             raise CannotStart(f"The example model could not be made: {_last_line(log)} All that was said is in {log}")
+
+
+def _short(line: str) -> str:
+    """What the program says of its progress; libraries' warnings are long, and stay in the log."""
+    return line.strip() if len(line) < 80 and not line.startswith("[") else ""
 
 
 def _last_line(log: Path) -> str:

@@ -60,7 +60,7 @@ def redis_program(server: LocalRedis, *, folder: Path) -> Program:
         "maxmemory-policy noeviction",
     ]
     _write_private(config, "\n".join(lines) + "\n")
-    return Program("redis", [server_binary(), str(config)], environment=dict(os.environ))
+    return Program("redis", [server_binary(), str(config)], environment=dict(os.environ), stop_last=True)
 
 
 def server_binary() -> str:

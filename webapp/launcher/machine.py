@@ -1,4 +1,4 @@
-"""Brings everything up on one machine, in parallel where nothing waits for anything."""
+"""Brings everything up on one machine: Redis, the dashboard, then what works behind it."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from webapp.launcher import programs
-from webapp.launcher.joining import has_joined, join_local_worker
+from webapp.launcher.joining import join_local_worker
 from webapp.launcher.local_redis import local_redis, redis_answers, redis_program
 from webapp.launcher.ports import address_of
 from webapp.launcher.refusals import CannotStart
@@ -34,16 +34,14 @@ class Machine:
     def bring_up(self, supervisor: Supervisor) -> dict[str, str]:
         """Returns, once the dashboard answers, the environment that its programs run in."""
         environment = programs.child_environment(data=self.data, redis_url=self._redis(supervisor), host=self.host)
-        if self.with_worker and has_joined(self.worker_folder):
-            supervisor.start(programs.local_worker(folder=self.worker_folder, environment=environment))
         supervisor.start(programs.web(host=self.host, port=self.port, environment=environment))
-        supervisor.start(programs.reaper(environment))
-        supervisor.start(programs.cpu_worker(environment))
         if not supervisor.watch(self.answers, seconds=UP_SECONDS):
             raise CannotStart(f"The dashboard did not answer within {UP_SECONDS:g} s. Its log: {supervisor.logs / 'web.log'}")
-        if self.with_worker and not has_joined(self.worker_folder):
+        supervisor.start(programs.reaper(environment))
+        supervisor.start(programs.cpu_worker(environment))
+        if self.with_worker:
             join_local_worker(folder=self.worker_folder, address=self.address, environment=environment)
-            supervisor.start(programs.local_worker(folder=self.worker_folder, environment=environment))
+            supervisor.start(programs.local_worker(folder=self.worker_folder, address=self.address, environment=environment))
         return environment
 
     def answers(self) -> bool:

@@ -37,6 +37,8 @@ def cpu_worker(environment: dict[str, str]) -> Program:
     return Program("cpu-worker", [*celery, "--without-gossip", "--without-mingle", "--loglevel", "INFO"], environment)
 
 
-def local_worker(*, folder: Path, environment: dict[str, str]) -> Program:
+def local_worker(*, folder: Path, address: str, environment: dict[str, str]) -> Program:
+    """It joined once; the port and the Redis of today may be others."""
+    environment = environment | {"NIBBLE_DASHBOARD_URL": address, "NIBBLE_BROKER_URL": environment["REDIS_URL"]}
     command = [sys.executable, "-m", "worker.agent", "run", "--data", str(folder)]
-    return Program("worker", command, environment, stop_seconds=TRAINER_STOP_SECONDS)
+    return Program("worker", command, environment, stop_first=True, stop_seconds=TRAINER_STOP_SECONDS)

@@ -74,22 +74,28 @@ class Supervisor:
                 trim(self.logs / f"{kept.program.name}.log")
 
     def stop(self) -> None:
-        """Ends the last started first: the worker before the web that it talks to, Redis last. A second Ctrl-C does not wait."""
-        for kept in reversed(self.kept):
-            if kept.child is not None:
-                _end(kept.child)
+        """Three rounds: the worker, then the dashboard's programs together, then Redis. A second Ctrl-C does not wait."""
+        running = [kept.child for kept in self.kept if kept.child is not None]
         self.kept.clear()
+        for rank in (0, 1, 2):
+            _end_together([child for child in running if _stop_rank(child.program) == rank])
 
 
-def _end(child: Child) -> None:
-    child.ask_to_end()
-    deadline = time.monotonic() + child.program.stop_seconds
+def _stop_rank(program: Program) -> int:
+    return 0 if program.stop_first else 2 if program.stop_last else 1
+
+
+def _end_together(children: list[Child]) -> None:
+    began = time.monotonic()
+    for child in children:
+        child.ask_to_end()
     try:
-        while child.status is None and time.monotonic() < deadline:
+        while any(child.status is None and time.monotonic() - began < child.program.stop_seconds for child in children):
             time.sleep(0.05)
     except Stopped:
-        say(f"Ending {child.program.name} at once.")
-    child.end_now()
+        say("Ending at once.")
+    for child in children:
+        child.end_now()
 
 
 @contextmanager

@@ -36,11 +36,17 @@ class Membership(Message):
 
 def load(data: Path) -> Membership:
     try:
-        return Membership.model_validate(json.loads((data / FILE).read_text()))
+        return _as_reached_now(Membership.model_validate(json.loads((data / FILE).read_text())))
     except FileNotFoundError:
         raise NotJoined(data) from None
     except (ValueError, ValidationError) as error:
         raise SystemExit(f"{data / FILE} cannot be read ({type(error).__name__}). Join again with --again.") from None
+
+
+def _as_reached_now(joined: Membership) -> Membership:
+    """A dashboard that has moved since the worker joined: ./start on another port says so to the worker beside it."""
+    moved = {"url": os.environ.get("NIBBLE_DASHBOARD_URL"), "broker_url": os.environ.get("NIBBLE_BROKER_URL")}
+    return joined.model_copy(update={name: value for name, value in moved.items() if value})
 
 
 def save(data: Path, membership: Membership) -> None:

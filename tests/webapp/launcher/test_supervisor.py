@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -53,7 +54,7 @@ def test_the_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "ended with status 3" in said
 
 
-def test_the_last_started_ends_first(tmp_path: Path) -> None:
+def test_the_worker_ends_first_and_redis_last(tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     code = """
         import signal, sys, time
@@ -65,8 +66,9 @@ def test_the_last_started_ends_first(tmp_path: Path) -> None:
         time.sleep(600)
     """
     watched = Supervisor(tmp_path)
-    for name in ("redis", "web", "worker"):
-        watched.start(program(name, code.format(ends=str(ends), name=name)))
+    for name in ("redis", "worker", "web"):
+        ranked = program(name, code.format(ends=str(ends), name=name))
+        watched.start(replace(ranked, stop_first=name == "worker", stop_last=name == "redis"))
     wait_until(lambda: all((tmp_path / f"{name}.log").read_text() for name in ("redis", "web", "worker")), what="all are up")
     watched.stop()
     assert ends.read_text().split() == ["worker", "web", "redis"]
