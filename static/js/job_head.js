@@ -35,7 +35,7 @@ function showMemory(memory) {
   set("memory_title", isGpu ? "GPU memory" : "Trainer memory (resident)");
   set("memory", size(isGpu ? memory.cuda_allocated_bytes : memory.rss_bytes));
   const card = memory.card_total_bytes ? `card ${size(memory.card_used_bytes)} of ${size(memory.card_total_bytes)}` : "";
-  const lines = isGpu ? [`reserved ${size(memory.cuda_reserved_bytes)} · peak ${size(memory.cuda_peak_bytes)}`, card] : ["the job runs on the CPU"];
+  const lines = isGpu ? [`peak ${size(memory.cuda_peak_bytes)}`, `reserved ${size(memory.cuda_reserved_bytes)}`, card] : ["the job runs on the CPU"];
   for (const node of document.querySelectorAll('[data-live="memory_more"]')) {
     node.replaceChildren(...lines.filter(Boolean).flatMap((text, index) => (index ? [document.createElement("br"), text] : [text])));
   }
