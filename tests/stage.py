@@ -155,6 +155,8 @@ def tell(attempt: Attempt, events: Iterable[AnyEvent]) -> None:
         part = tuple(told[start : start + MAX_BATCH_EVENTS])
         store_batch(attempt, EventBatch(fence=attempt.fence, first_seq=attempt.last_seq + 1, events=part))
     Attempt.objects.filter(pk=attempt.pk).update(lease_until=still_there() + timedelta(days=1))
+    if planned := next((event for event in told if isinstance(event, PlanMade)), None):
+        JobEvent.objects.filter(job=attempt.job_id, kind="state", data__to="running").update(at=planned.at)
 
 
 def beginning(clock: Clock, *, device: str) -> Iterator[AnyEvent]:
@@ -165,7 +167,7 @@ def beginning(clock: Clock, *, device: str) -> Iterator[AnyEvent]:
     yield LogWritten(text=f"Quantising 224 linear layers to NF4 with double quantisation on {device}.", at=clock.after(21))
 
 
-def plan(steps: int, *, device: str, optim: str, rows: int, batch: int, parameters: int) -> PlanMade:
+def plan(steps: int, *, at: datetime, device: str, optim: str, rows: int, batch: int, parameters: int) -> PlanMade:
     return PlanMade(
         max_steps=steps,
         epochs=3.0,
@@ -182,6 +184,7 @@ def plan(steps: int, *, device: str, optim: str, rows: int, batch: int, paramete
         device=device,
         optim=optim,
         versions=VERSIONS,
+        at=at,
     )
 
 
@@ -249,7 +252,10 @@ def running_job(
     attempt, clock = taken(job, worker, slot=slot, began=began), Clock(began=began)
     device = "NVIDIA H100 80GB HBM3"
     tell(attempt, beginning(clock, device=device))
-    tell(attempt, [plan(steps, device=device, optim="paged_adamw_32bit", rows=version.rows, batch=16, parameters=8030261248)])
+    tell(
+        attempt,
+        [plan(steps, at=clock.now, device=device, optim="paged_adamw_32bit", rows=version.rows, batch=16, parameters=8030261248)],
+    )
     tell(attempt, [PhaseStarted(phase="training", at=clock.after(0.3))])
     tell(attempt, curve(clock, steps=steps, done=done, seconds=pace, speed=8102, memory=on_the_card))
     return job
@@ -269,7 +275,7 @@ def succeeded_job(cast: Cast, worker: Worker) -> Job:
     attempt, clock = taken(job, worker, slot=0, began=began), Clock(began=began)
     tell(attempt, beginning(clock, device="the CPU"))
     tell(attempt, [NoticeGiven(text="Paged optimizers need a CUDA GPU: adamw_torch runs instead.", at=clock.after(1))])
-    tell(attempt, [plan(24, device="CPU, 2 cores", optim="adamw_torch", rows=8, batch=4, parameters=134515008)])
+    tell(attempt, [plan(24, at=clock.now, device="CPU, 2 cores", optim="adamw_torch", rows=8, batch=4, parameters=134515008)])
     tell(attempt, [PhaseStarted(phase="training", at=clock.after(0.2))])
     tell(attempt, curve(clock, steps=24, done=24, seconds=1.9, speed=310, memory=on_the_cpu))
     figures = {
@@ -291,7 +297,17 @@ def saved_job(cast: Cast, worker: Worker, model: BaseModel, version: DatasetVers
     tell(attempt, beginning(clock, device="NVIDIA H100 80GB HBM3"))
     tell(
         attempt,
-        [plan(600, device="NVIDIA H100 80GB HBM3", optim="paged_adamw_32bit", rows=version.rows, batch=16, parameters=8030261248)],
+        [
+            plan(
+                600,
+                at=clock.now,
+                device="NVIDIA H100 80GB HBM3",
+                optim="paged_adamw_32bit",
+                rows=version.rows,
+                batch=16,
+                parameters=8030261248,
+            )
+        ],
     )
     tell(attempt, [PhaseStarted(phase="training", at=clock.after(0.2))])
     tell(attempt, curve(clock, steps=600, done=220, seconds=1.1, speed=7900, memory=on_the_card))
@@ -327,7 +343,10 @@ def failed_job(cast: Cast, worker: Worker, model: BaseModel, version: DatasetVer
     attempt, clock = taken(job, worker, slot=2, began=began), Clock(began=began)
     device = "NVIDIA H100 80GB HBM3"
     tell(attempt, beginning(clock, device=device))
-    tell(attempt, [plan(2262, device=device, optim="paged_adamw_32bit", rows=version.rows, batch=64, parameters=8030261248)])
+    tell(
+        attempt,
+        [plan(2262, at=clock.now, device=device, optim="paged_adamw_32bit", rows=version.rows, batch=64, parameters=8030261248)],
+    )
     tell(attempt, [PhaseStarted(phase="training", at=clock.after(0.2))])
     tell(attempt, curve(clock, steps=2262, done=3, seconds=6, speed=5100, memory=on_the_card))
     message = "The GPU ran out of memory at step 4: 79.1 GiB of 80.0 GiB were in use and 3.5 GiB more were asked for."
@@ -349,7 +368,8 @@ def failed_job(cast: Cast, worker: Worker, model: BaseModel, version: DatasetVer
 
 
 def ended_at(job_id: int, moment: datetime) -> None:
-    Job.objects.filter(pk=job_id).update(ended_at=moment)
-    JobEvent.objects.filter(
-        job=job_id, kind="state", data__to__in=("running", "stopping", "succeeded", "failed", "cancelled")
-    ).update(at=moment)
+    """The end is stamped by the database's clock; a run that ended hours ago was stamped then."""
+    job = Job.objects.get(pk=job_id)
+    job.progress["phases"][-1]["ended_at"] = moment.isoformat()
+    Job.objects.filter(pk=job_id).update(ended_at=moment, progress=job.progress)
+    JobEvent.objects.filter(job=job_id, kind="state", at__gt=moment).update(at=moment)

@@ -6,7 +6,7 @@ const set = (name, text) => {
 };
 
 export function showProgress(progress) {
-  const plain = { loss: figure, learning_rate: rate, grad_norm: figure, tokens_per_second: shortCount, seconds_left: duration };
+  const plain = { loss: figure, learning_rate: rate, grad_norm: figure, tokens_per_second: figure, seconds_left: duration };
   for (const [name, write] of Object.entries(plain)) if (progress[name] !== undefined) set(name, write(progress[name]));
   if (progress.step !== undefined) set("step", grouped(progress.step, 0));
   if (progress.max_steps) set("max_steps", grouped(progress.max_steps, 0));
