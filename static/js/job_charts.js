@@ -15,6 +15,7 @@ function fade(name) {
   };
 }
 
+const short = (value) => Number(value.toPrecision(4)).toLocaleString("en-US");
 const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: true, value, points: { size: 5 }, ...more });
 const area = (label, name, value) => line(label, name, value, { fill: fade(name) });
 
@@ -37,7 +38,7 @@ function chartsOf(series) {
   const lines = memoryLines(memory);
   const steps = (column) => [metrics.step, metrics[column]];
   return [
-    { at: "chart-loss", data: () => [metrics.step, metrics.loss, series.smoothedLoss(), metrics.eval_loss], y: figure, series: () => [
+    { at: "chart-loss", data: () => [metrics.step, metrics.loss, series.smoothedLoss(), metrics.eval_loss], y: figure, tick: short, series: () => [
       line("train", "chart-loss", figure, { width: 1, stroke: `${colour("chart-loss")}70` }),
       area("smoothed", "chart-loss", figure),
       line("evaluation", "chart-eval", figure, { points: { show: true, size: 6, fill: colour("chart-eval") } }),
@@ -45,8 +46,8 @@ function chartsOf(series) {
     { at: "chart-memory", data: () => [series.memorySeconds(), ...lines.map(([name]) => memory[name])], y: size, byTime: true, bytes: true, fromZero: lines.length === 1,
       series: () => lines.map(([, label, name, filled]) => (filled ? area : line)(label, name, size)) },
     { at: "chart-rate", data: () => steps("learning_rate"), y: rate, fromZero: true, series: () => [area("learning rate", "chart-rate", rate)] },
-    { at: "chart-norm", data: () => steps("grad_norm"), y: figure, fromZero: true, series: () => [area("gradient norm", "chart-norm", figure)] },
-    { at: "chart-speed", data: () => steps("tokens_per_second"), y: shortCount, fromZero: true, series: () => [area("tokens/s", "chart-speed", shortCount)] },
+    { at: "chart-norm", data: () => steps("grad_norm"), y: figure, tick: short, fromZero: true, series: () => [area("gradient norm", "chart-norm", figure)] },
+    { at: "chart-speed", data: () => steps("tokens_per_second"), y: figure, tick: shortCount, fromZero: true, series: () => [area("tokens/s", "chart-speed", figure)] },
   ];
 }
 
@@ -59,13 +60,15 @@ function options(chart, box) {
     legend: { show: false },
     scales: { x: { time: false }, y: chart.fromZero ? { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } : {} },
     cursor: { y: false, points: { size: 7 }, ...(chart.byTime ? {} : { sync: { key: "steps" } }) },
-    axes: [{ ...axis, values: x, space: chart.byTime ? 90 : 60 }, { ...axis, size: chart.bytes ? 64 : 52, space: 34, values: (_, values) => values.map((value) => chart.y(value)), ...(chart.bytes ? { incrs: BYTE_STEPS } : {}) }],
+    padding: [10, 14, 0, 0],
+    axes: [{ ...axis, values: x, size: 28, space: chart.byTime ? 84 : 60, ...(chart.byTime ? { incrs: TIME_STEPS } : {}) }, { ...axis, size: chart.bytes ? 64 : 52, space: 34, values: (_, values) => values.map((value) => (value === null ? "" : (chart.tick || chart.y)(value))), ...(chart.bytes ? { incrs: BYTE_STEPS } : {}) }],
     series: [{}, ...chart.series()],
     hooks: { setCursor: [(plot) => tell(plot, chart, box)] },
   };
 }
 
-const BYTE_STEPS = Array.from({ length: 41 }, (_, power) => [1, 2, 5].map((digit) => 2 ** power * digit)).flat().sort((a, b) => a - b);
+const BYTE_STEPS = Array.from({ length: 48 }, (_, power) => 2 ** power);
+const TIME_STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 172800];
 
 // What lies under the pointer, in a small box beside it.
 function tell(plot, chart, box) {
@@ -101,6 +104,8 @@ export class Charts {
   }
 
   draw() {
+    if (!this.series.metrics.step.length && !this.series.memory.at.length) return;
+    document.getElementById("figures").hidden = false; // before uPlot measures its boxes
     for (const chart of chartsOf(this.series)) {
       const data = chart.data();
       if (!data.slice(1).some((column) => column.some((value) => value !== null))) continue;

@@ -6,7 +6,7 @@ const set = (name, text) => {
 };
 
 export function showProgress(progress) {
-  const plain = { loss: figure, learning_rate: rate, grad_norm: figure, tokens_per_second: shortCount, seconds_left: duration };
+  const plain = { loss: figure, learning_rate: rate, grad_norm: figure, tokens_per_second: figure, seconds_left: duration };
   for (const [name, write] of Object.entries(plain)) if (progress[name] !== undefined) set(name, write(progress[name]));
   if (progress.step !== undefined) set("step", grouped(progress.step, 0));
   if (progress.max_steps) set("max_steps", grouped(progress.max_steps, 0));
@@ -35,7 +35,7 @@ function showMemory(memory) {
   set("memory_title", isGpu ? "GPU memory" : "Trainer memory (resident)");
   set("memory", size(isGpu ? memory.cuda_allocated_bytes : memory.rss_bytes));
   const card = memory.card_total_bytes ? `card ${size(memory.card_used_bytes)} of ${size(memory.card_total_bytes)}` : "";
-  const lines = isGpu ? [`reserved ${size(memory.cuda_reserved_bytes)} · peak ${size(memory.cuda_peak_bytes)}`, card] : ["the job runs on the CPU"];
+  const lines = isGpu ? [`peak ${size(memory.cuda_peak_bytes)}`, `reserved ${size(memory.cuda_reserved_bytes)}`, card] : ["the job runs on the CPU"];
   for (const node of document.querySelectorAll('[data-live="memory_more"]')) {
     node.replaceChildren(...lines.filter(Boolean).flatMap((text, index) => (index ? [document.createElement("br"), text] : [text])));
   }

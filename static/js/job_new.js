@@ -19,7 +19,7 @@
       for (const setting of group.querySelectorAll(".setting")) {
         const standard = setting.dataset.default;
         const same = isDefault(valueOf(setting.querySelector("input, select")), standard);
-        setting.querySelector(".mark").textContent = same ? "default" : standard ? `default: ${standard}` : "";
+        setting.querySelector(".standard").textContent = same ? "default" : standard ? `default: ${standard}` : "";
         if (!same && setting.closest("details")) changed += 1;
       }
       const summary = group.querySelector("[data-folded]");

@@ -102,7 +102,8 @@ class NewJobForm(forms.Form):
 
     def _group(self, group: Group) -> ShownGroup:
         each = [Shown(field, self[path]) for path, field in self.spec_fields.items() if field.group == group.name]
-        first = [one for one in each if one.field.name in SHOWN[group.name]]
+        order = SHOWN[group.name]
+        first = sorted((one for one in each if one.field.name in order), key=lambda one: order.index(one.field.name))
         return ShownGroup(group, first, [one for one in each if one not in first])
 
     def clean(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from django.urls import reverse
 
@@ -135,6 +135,10 @@ class JobPage:
         return "cuda_allocated_bytes" in self.memory
 
     @property
+    def has_figures(self) -> bool:
+        return "step" in self.progress or bool(self.memory)
+
+    @property
     def loss_change(self) -> float | None:
         first, now = self.progress.get("first_loss"), self.progress.get("loss")
         return None if first is None or now is None else now - first
@@ -223,9 +227,12 @@ def settings_table(spec: FinetuneSpec) -> list[SettingGroup]:
 
 
 def _row(field: SpecField, value: Any) -> SettingRow:
-    text = (
-        {True: "on", False: "off", None: "not set"}.get(value, as_text(value))
-        if value is None or isinstance(value, bool)
-        else as_text(value)
-    )
-    return SettingRow(field.title, field.name, text, as_text(value) == field.default_text)
+    return SettingRow(field.title, field.name, _told(field, value), as_text(value) == field.default_text)
+
+
+def _told(field: SpecField, value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "automatic" if bool in get_args(field.info.annotation) else "not set"
+    return as_text(value)

@@ -1,5 +1,6 @@
 """The Run preview beside the New job form: what will run, where, and what blocks it."""
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -63,7 +64,11 @@ def preview_of(form: NewJobForm) -> Preview:
 
 def _batch(spec: FinetuneSpec) -> str:
     training = spec.training
-    return f"{training.per_device_train_batch_size:,} rows a pass × {training.gradient_accumulation_steps:,} passes"
+    return f"{training.per_device_train_batch_size:,} a pass × {counted(training.gradient_accumulation_steps, 'pass', 'passes')} a step"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def steps_of(spec: FinetuneSpec, version: DatasetVersion | None) -> tuple[int | None, str]:
@@ -87,14 +92,16 @@ def outlook_of(pool: WorkerPool) -> PoolOutlook:
     jobs = Job.objects.filter(pool=pool)
     ahead, held = jobs.filter(status=JobStatus.QUEUED).count(), jobs.filter(status__in=HELD_JOB).count()
     free = sum(worker.slots for worker in online) - held - ahead
-    there = f"{len(online)} {'worker' if len(online) == 1 else 'workers'} online"
+    there = f"{counted(len(online), 'worker', 'workers')} online"
     waits = "takes it at once" if free > 0 else f"{ahead} queued and {held} running before it"
     return PoolOutlook(True, f"{there}; {waits}.", tuple(_machine(worker) for worker in online))
 
 
 def _machine(worker: Any) -> str:
     gpus: list[Gpu] = list(worker.gpus.all())
-    return f"{worker.name}: {', '.join(gpu.name for gpu in gpus)}" if gpus else f"{worker.name}: CPU only, slow but the same run"
+    cards = Counter(gpu.name for gpu in gpus)
+    told = ", ".join(f"{number} × {name}" for name, number in cards.items())
+    return f"{worker.name}: {told or 'CPU only, slow but the same run'}"
 
 
 def _problems(form: NewJobForm) -> list[Problem]:

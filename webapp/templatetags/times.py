@@ -15,8 +15,8 @@ def _time(moment: datetime | str | None, *, marked: str, empty: str) -> SafeStri
     if moment is None:
         return format_html("{}", empty)
     moment = moment.astimezone(UTC)
-    exact, read = moment.isoformat(timespec="milliseconds"), f"{moment:%Y-%m-%d %H:%M} UTC"  # format_html formats only strings
-    return format_html('<time datetime="{}" data-{}>{}</time>', exact, marked, read)
+    read = f"{moment:%Y-%m-%d %H:%M} UTC"
+    return format_html('<time datetime="{}" data-{}>{}</time>', moment.isoformat(timespec="milliseconds"), marked, read)
 
 
 @register.simple_tag

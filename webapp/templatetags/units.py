@@ -4,11 +4,13 @@ from django import template
 
 register = template.Library()
 
+Number = float | str | None  # the empty text is what Django's templates pass for a key that is not there
+
 
 @register.filter
-def size(value: float | None) -> str:
+def size(value: Number) -> str:
     """Bytes as B, KiB, MiB, GiB: 1,536 -> 1.5 KiB."""
-    if value is None:
+    if not isinstance(value, int | float):
         return "–"
     amount = float(value)
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -19,9 +21,9 @@ def size(value: float | None) -> str:
 
 
 @register.filter
-def duration(seconds: float | None) -> str:
+def duration(seconds: Number) -> str:
     """Seconds as 41 s, 3 min 20 s, 2 h 05 min."""
-    if seconds is None:
+    if not isinstance(seconds, int | float):
         return "–"
     whole = int(seconds + 0.5)
     if whole < 60:
@@ -32,15 +34,15 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
-def count(value: float | None) -> str:
+def count(value: Number) -> str:
     """1234567 -> 1,234,567."""
-    return "–" if value is None else f"{value:,.0f}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else "–"
 
 
 @register.filter
-def short_count(value: float | None) -> str:
+def short_count(value: Number) -> str:
     """134515008 -> 135 M."""
-    if value is None:
+    if not isinstance(value, int | float):
         return "–"
     for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= limit:
@@ -50,9 +52,9 @@ def short_count(value: float | None) -> str:
 
 
 @register.filter
-def figure(value: float | None) -> str:
+def figure(value: Number) -> str:
     """Four digits that matter: 0.6814, 17.69, 4,446."""
-    if value is None:
+    if not isinstance(value, int | float):
         return "–"
     if value and abs(value) < 0.001:
         return rate(value)
@@ -61,9 +63,9 @@ def figure(value: float | None) -> str:
 
 
 @register.filter
-def rate(value: float | None) -> str:
+def rate(value: Number) -> str:
     """A learning rate: 2e-4, 1.37e-5."""
-    if value is None:
+    if not isinstance(value, int | float):
         return "–"
     if value == 0:
         return "0"
@@ -72,9 +74,9 @@ def rate(value: float | None) -> str:
 
 
 @register.filter
-def percent(part: float | None) -> str:
+def percent(part: Number) -> str:
     """A share as 40 %."""
-    return "–" if part is None else f"{part * 100:.0f} %"
+    return f"{part * 100:.0f} %" if isinstance(part, int | float) else "–"
 
 
 @register.filter
