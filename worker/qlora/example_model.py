@@ -53,10 +53,7 @@ def make_example_model(target: Path, *, gguf: Path) -> None:
     from worker.qlora.files import publish_folder
 
     say("Importing the libraries (about 10 s)")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
+    os.environ.update({"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"})
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -68,15 +65,18 @@ def make_example_model(target: Path, *, gguf: Path) -> None:
 
 def write_model(part: Path, *, gguf: Path) -> None:
     import torch
+    import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    if (config := getattr(transformers, "GgufConfig", None)) is not None:  # before 5.23 GGUF files were always unpacked
+        where["quantization_config"] = config(dequantize=True)
     say(f"Unpacking {gguf.name} (about 20 s)")
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.bfloat16, **where)
     if hasattr(model.config, "_model_name_or_path"):
         del model.config._model_name_or_path  # the GGUF's own title, of no use here
     say("Reading its tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
     say("Writing safetensors and tokenizer")
     model.save_pretrained(part, safe_serialization=True)
     tokenizer.save_pretrained(part)
