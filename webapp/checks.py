@@ -25,15 +25,7 @@ def public_url(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
         hint = "Set it to scheme, host and port alone: https://nibble.example.org"
         return [Error(f"NIBBLE_PUBLIC_URL={url!r} is not the address of a site.", hint=hint, id="nibble.E001")]
-    if not _is_allowed(parts.hostname):
-        hint = f"Add it: NIBBLE_HOSTS={','.join([*settings.ALLOWED_HOSTS, parts.hostname])}"
-        return [Error(f"NIBBLE_HOSTS does not list {parts.hostname}, the host of NIBBLE_PUBLIC_URL.", hint=hint, id="nibble.E002")]
     return []
-
-
-def _is_allowed(host: str) -> bool:
-    allowed = settings.ALLOWED_HOSTS
-    return "*" in allowed or host in allowed or any(name.startswith(".") and host.endswith(name) for name in allowed)
 
 
 @register

@@ -25,12 +25,6 @@ def test_a_public_url_is_an_address(settings, url: str):
     assert ids(checks.public_url) == ["nibble.E001"]
 
 
-@pytest.mark.parametrize(("hosts", "found"), [(["localhost"], ["nibble.E002"]), ([".example.org"], []), (["*"], [])])
-def test_the_public_host_must_be_allowed(settings, hosts: list[str], found: list[str]):
-    settings.PUBLIC_URL, settings.ALLOWED_HOSTS = "https://nibble.example.org", hosts
-    assert ids(checks.public_url) == found
-
-
 def test_a_data_folder_must_be_there(settings, tmp_path: Path):
     settings.ADAPTERS_DIR = tmp_path / "gone"
     assert ids(checks.data_folders) == ["nibble.E003"]

@@ -24,6 +24,7 @@ class DatasetFileField(forms.FileField):
             error_messages={"required": "Choose a file first.", "missing": "Choose a file first."},
             widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json"}),
         )
+        self.widget.attrs["data-limit"] = settings.MAX_DATASET_BYTES
         self.help_text = f"JSONL: one row on each line, UTF-8, up to {size(settings.MAX_DATASET_BYTES)}."
 
 

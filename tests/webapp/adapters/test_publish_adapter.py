@@ -93,3 +93,9 @@ def test_a_disk_that_fails_leaves_nothing_half_done(cast: Cast, settings, monkey
         published(cast)
     assert list(Path(settings.ADAPTERS_DIR).iterdir()) == []
     assert names(Path(settings.INCOMING_DIR) / "1-1") == set(CONTENTS)
+
+
+def test_a_name_stands_for_one_file(cast: Cast):
+    folder, files = arrived(CONTENTS)
+    with pytest.raises(BadArtifact, match="twice"):
+        publish_adapter(job=submitted(cast), attempt_folder=folder, files=(*files, files[0]), results=RESULTS, is_partial=False)
