@@ -11,12 +11,13 @@ from django.core.asgi import get_asgi_application
 
 django_app = get_asgi_application()
 
+from webapp.bodies import limiting_bodies
 from webapp.files import sending_files
 from webapp.jobs.routing import websocket_urls
 
 application = ProtocolTypeRouter(
     {
-        "http": sending_files(django_app),  # type: ignore[arg-type]
+        "http": sending_files(limiting_bodies(django_app)),  # type: ignore[arg-type]
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urls))),
     }
 )

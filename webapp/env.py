@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class BadSetting(SystemExit):
@@ -38,3 +39,9 @@ def names(name: str, default: str = "") -> list[str]:
 def folder(name: str, default: Path) -> Path:
     value = text(name)
     return Path(value).expanduser().resolve() if value else default
+
+
+def hosts_of(url: str) -> list[str]:
+    """The host of an address, for the list of hosts that are answered; nothing if there is none."""
+    host = urlsplit(url).hostname
+    return [host] if host else []

@@ -13,8 +13,8 @@ DATA_DIR.mkdir(parents=True, exist_ok=True)
 SECRET_KEY = secret_key(env.text("SECRET_KEY"), kept_in=DATA_DIR / "secret_key")
 SALT_KEY = "nibble.encrypted-fields"  # the secret is SECRET_KEY; the salt only separates this use of it
 DEBUG = env.flag("NIBBLE_DEBUG")
-ALLOWED_HOSTS = env.names("NIBBLE_HOSTS", "localhost,127.0.0.1,[::1]")
 PUBLIC_URL = env.text("NIBBLE_PUBLIC_URL")  # how browsers and workers reach the dashboard, e.g. https://nibble.example.org
+ALLOWED_HOSTS = env.names("NIBBLE_HOSTS", "localhost,127.0.0.1,[::1]") + env.hosts_of(PUBLIC_URL)
 BEHIND_TLS = PUBLIC_URL.startswith("https://")
 
 INSTALLED_APPS = [

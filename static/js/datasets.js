@@ -31,6 +31,12 @@
   function send(form) {
     const box = form.querySelector("[data-progress]"), bar = box.querySelector("i"), text = box.querySelector("p");
     const button = form.querySelector("[type=submit]");
+    const input = form.querySelector("[data-limit]"), file = input.files[0];
+    box.hidden = false;
+    if (file && file.size > Number(input.dataset.limit)) {
+      text.textContent = `The file has ${size(file.size)}; up to ${size(Number(input.dataset.limit))} are taken. Split it, or ask an administrator to raise the limit.`;
+      return;
+    }
     const request = new XMLHttpRequest();
     request.nibbleTarget = form.action;
     request.upload.onprogress = (event) => {
@@ -40,7 +46,6 @@
     };
     request.onload = () => replacePage(request);
     request.onerror = () => { button.disabled = false; text.textContent = "The connection broke, and nothing was stored. Try again."; };
-    box.hidden = false;
     button.disabled = true;
     request.open("POST", form.action);
     request.send(new FormData(form));

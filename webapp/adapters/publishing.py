@@ -24,8 +24,12 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sizes(folder: Path, *, files: tuple[ArtifactFile, ...]) -> None:
+    seen: set[str] = set()
     for file in files:
         path = folder / file.name
+        if file.name in seen:
+            raise BadArtifact(file.name, "is named twice")
+        seen.add(file.name)
         if path.is_symlink() or not path.is_file():
             raise BadArtifact(file.name, "has not arrived")
         if path.stat().st_size != file.size_bytes:

@@ -47,7 +47,7 @@ def adapter_download(request: HttpRequest, pk: int) -> HttpResponse:
         path = archive_of(adapter.folder, files=files_of(adapter))
     except BadArtifact:
         return _detail(request, adapter, error=DAMAGED, status=410)
-    if request.method == "GET" and "Range" not in request.headers:
+    if request.method == "GET" and request.headers.get("Range", "bytes=0-") == "bytes=0-":
         count_download(adapter)  # a resumed download is the same one
     return SendFile(path, content_type="application/zip", name=f"{file_stem(adapter)}-adapter.zip")
 

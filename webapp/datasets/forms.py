@@ -18,7 +18,13 @@ class DatasetFileField(forms.FileField):
     """An empty file passes here: the check of the rows says more about it."""
 
     def __init__(self) -> None:
-        super().__init__(label="File", allow_empty_file=True, widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json"}))
+        super().__init__(
+            label="File",
+            allow_empty_file=True,
+            error_messages={"required": "Choose a file first.", "missing": "Choose a file first."},
+            widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json"}),
+        )
+        self.widget.attrs["data-limit"] = settings.MAX_DATASET_BYTES
         self.help_text = f"JSONL: one row on each line, UTF-8, up to {size(settings.MAX_DATASET_BYTES)}."
 
 

@@ -57,7 +57,8 @@ def test_it_works_once(cast: Cast):
 def test_two_who_looked_together_are_one_who_came_in(cast: Cast):
     token = make_sign_in_link(cast.alice, by=None, hours=1)
     first, second = link_behind(token), link_behind(token)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     use_up(first)
     with pytest.raises(DeadLink):
         use_up(second)

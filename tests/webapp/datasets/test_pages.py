@@ -1,0 +1,138 @@
+"""Looking at datasets: a team's own, and nobody else's."""
+
+import pytest
+from django.test import Client
+
+from tests.cast import Cast
+from tests.webapp.datasets.files import chats, jsonl, upload
+from tests.webapp.jobs.work import submitted
+from webapp.datasets.models import Dataset
+from webapp.files import NAME, PATH
+
+TABS = ("", "problems/", "versions/", "jobs/", "versions/1/file/")
+
+
+@pytest.fixture
+def dataset(cast: Cast) -> Dataset:
+    """Alice's, uploaded by her."""
+    visitor = Client()
+    visitor.force_login(cast.alice)
+    visitor.post("/datasets/upload/", {"file": upload(chats(60), "détails <b>.jsonl"), "name": "chats"})
+    return Dataset.objects.get(name="chats")
+
+
+def test_it_works(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.bob)
+    for tab in TABS:
+        assert client.get(f"/datasets/{dataset.pk}/{tab}").status_code == 200, tab
+    assert "chats" in client.get("/datasets/").content.decode()
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_stranger_finds_nothing(cast: Cast, dataset: Dataset, client: Client, tab: str):
+    client.force_login(cast.charlie)
+    assert client.get(f"/datasets/{dataset.pk}/{tab}").status_code == 404
+    assert "chats" not in client.get("/datasets/").content.decode()
+
+
+def test_an_administrator_sees_every_team(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.ada)
+    assert client.get(f"/datasets/{dataset.pk}/").status_code == 200
+
+
+def test_the_preview_shows_fifty_rows(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.alice)
+    page = client.get(f"/datasets/{dataset.pk}/").content.decode()
+    assert "Answer 49" in page
+    assert "Answer 50" not in page
+    assert "50 of 60" in page
+
+
+def test_what_rows_hold_is_never_markup(cast: Cast, client: Client):
+    client.force_login(cast.alice)
+    client.post("/datasets/upload/", {"file": upload(jsonl({"text": "<img src=x onerror=alert(1)>"})), "name": "<i>evil</i>"})
+    evil = Dataset.objects.get(name="<i>evil</i>")
+    for address in (f"/datasets/{evil.pk}/", "/datasets/"):
+        page = client.get(address).content.decode()
+        assert "<img src=x" not in page
+        assert "<i>evil" not in page
+
+
+def test_the_original_is_sent_as_a_download(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.bob)
+    reply = client.get(f"/datasets/{dataset.pk}/versions/1/file/")
+    assert reply.headers["Content-Type"] == "application/octet-stream"
+    assert reply.headers[PATH.decode()] == str(dataset.versions.get().path)
+    assert reply.headers[NAME.decode()] == "d%C3%A9tails%20%3Cb%3E.jsonl"
+
+
+@pytest.mark.parametrize("number", ["2", "0", "x", "-1", "9" * 30])
+def test_an_unknown_version_is_404(cast: Cast, dataset: Dataset, client: Client, number: str):
+    client.force_login(cast.alice)
+    assert client.get(f"/datasets/{dataset.pk}/?version={number}").status_code == 404
+    assert client.get(f"/datasets/{dataset.pk}/versions/{number}/file/").status_code == 404
+
+
+def test_an_unknown_dataset_is_404(cast: Cast, client: Client):
+    client.force_login(cast.alice)
+    assert client.get("/datasets/999/").status_code == 404
+    assert client.get(f"/datasets/{'9' * 30}/").status_code == 404
+
+
+def test_a_file_that_is_gone_is_404(cast: Cast, dataset: Dataset, client: Client):
+    dataset.versions.get().path.unlink()
+    client.force_login(cast.alice)
+    assert client.get(f"/datasets/{dataset.pk}/versions/1/file/").status_code == 404
+    assert client.get(f"/datasets/{dataset.pk}/").status_code == 200
+
+
+def test_an_empty_list_explains_itself(cast: Cast, client: Client):
+    client.force_login(cast.charlie)
+    page = client.get("/datasets/").content.decode()
+    assert "Upload your first dataset" in page
+    assert "&quot;messages&quot;" in page
+
+
+def test_a_dataset_is_renamed(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.alice)
+    url = f"/datasets/{dataset.pk}/rename/"
+    assert client.post(url, {"name": "Chats, mended"}).status_code == 302
+    assert client.post(url, {"name": "greetings"}).status_code == 409
+    assert client.post(url, {"name": " \u200b"}).status_code == 422
+    client.force_login(cast.bob)
+    assert client.post(url, {"name": "Bob's"}).status_code == 403
+    client.force_login(cast.charlie)
+    assert client.post(url, {"name": "Charlie's"}).status_code == 404
+    assert Dataset.objects.get(pk=dataset.pk).name == "Chats, mended"
+
+
+def test_it_is_deleted_with_its_bytes(cast: Cast, dataset: Dataset, client: Client):
+    path = dataset.versions.get().path
+    client.force_login(cast.bob)
+    assert client.post(f"/datasets/{dataset.pk}/delete/").status_code == 403
+    client.force_login(cast.charlie)
+    assert client.post(f"/datasets/{dataset.pk}/delete/").status_code == 404
+    assert path.is_file()
+    client.force_login(cast.alice)
+    assert client.post(f"/datasets/{dataset.pk}/delete/")["Location"] == "/datasets/"
+    assert not Dataset.objects.filter(pk=dataset.pk).exists()
+    assert not path.exists()
+
+
+def test_bytes_that_another_dataset_shares_stay(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.charlie)
+    client.post("/datasets/upload/", {"file": upload(chats(60)), "name": "the same"})
+    client.force_login(cast.alice)
+    path = dataset.versions.get().path
+    client.post(f"/datasets/{dataset.pk}/delete/")
+    assert path.is_file()
+
+
+def test_a_dataset_in_use_stays(cast: Cast, client: Client):
+    job = submitted(cast, name="my-run")
+    client.force_login(cast.alice)
+    reply = client.post(f"/datasets/{cast.version.dataset_id}/delete/")
+    assert reply.status_code == 409
+    assert f"#{job.pk} my-run" in reply.content.decode()
+    assert Dataset.objects.filter(pk=cast.version.dataset_id).exists()
+    assert "my-run" in client.get(f"/datasets/{cast.version.dataset_id}/jobs/").content.decode()
