@@ -1,6 +1,7 @@
 """All settings, read from the environment through webapp/env.py. docs/configuration.md lists them; a fresh clone needs none."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from webapp import env
 from webapp.database import database_from_url
@@ -13,8 +14,8 @@ DATA_DIR.mkdir(parents=True, exist_ok=True)
 SECRET_KEY = secret_key(env.text("SECRET_KEY"), kept_in=DATA_DIR / "secret_key")
 SALT_KEY = "nibble.encrypted-fields"  # the secret is SECRET_KEY; the salt only separates this use of it
 DEBUG = env.flag("NIBBLE_DEBUG")
-ALLOWED_HOSTS = env.names("NIBBLE_HOSTS", "localhost,127.0.0.1,[::1]")
 PUBLIC_URL = env.text("NIBBLE_PUBLIC_URL")  # how browsers and workers reach the dashboard, e.g. https://nibble.example.org
+ALLOWED_HOSTS = [*env.names("NIBBLE_HOSTS", "localhost,127.0.0.1,[::1]"), *([urlsplit(PUBLIC_URL).hostname] if PUBLIC_URL else [])]
 BEHIND_TLS = PUBLIC_URL.startswith("https://")
 
 INSTALLED_APPS = [
