@@ -44,11 +44,8 @@ class Stack:
         """Of the compose file, at this machine's addresses; nothing of the caller's but PATH."""
         given = {name: str(value) for name, value in self.services[service]["environment"].items()}
         here = {name: value for name, value in self.changes.items() if name in given}
-        return (
-            {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DJANGO_SETTINGS_MODULE": "webapp.settings"}
-            | given
-            | here
-        )
+        image = environment_of_image("worker/Dockerfile" if service == "gpu-worker" else "webapp/Dockerfile")
+        return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | image | given | here
 
     def run(self, service: str, *command: str) -> str:
         done = subprocess.run(command, cwd=self.app, env=self.environment(service), capture_output=True, text=True, timeout=120)
@@ -57,6 +54,12 @@ class Stack:
 
     def program(self, service: str, *command: str, **extra: str) -> Program:
         return Program(service, command, self.environment(service) | extra)
+
+
+def environment_of_image(dockerfile: str) -> dict[str, str]:
+    line = re.search(r"^ENV (.*)$", (ROOT / dockerfile).read_text(), re.MULTILINE)
+    assert line is not None
+    return dict(pair.split("=", 1) for pair in line.group(1).split())
 
 
 def command_of_image(dockerfile: str) -> list[str]:
