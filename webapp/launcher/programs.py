@@ -18,8 +18,9 @@ def child_environment(*, data: Path, redis_url: str, host: str) -> dict[str, str
         "DJANGO_SETTINGS_MODULE": "webapp.settings",
         "PYTHONUNBUFFERED": "1",
     }
-    hosts = {} if os.environ.get("NIBBLE_HOSTS") else {"NIBBLE_HOSTS": ",".join(names_of_this_machine(host))}
-    return os.environ | hosts | ours
+    given = [name for name in os.environ.get("NIBBLE_HOSTS", "").split(",") if name]
+    hosts = [*given, *names_of_this_machine("127.0.0.1" if given else host)]  # the worker beside it always comes by 127.0.0.1
+    return os.environ | ours | {"NIBBLE_HOSTS": ",".join(dict.fromkeys(hosts))}
 
 
 def web(*, host: str, port: int, environment: dict[str, str]) -> Program:
