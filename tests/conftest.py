@@ -1,5 +1,8 @@
 """Fixtures that every test may ask for."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +78,12 @@ def own_data_folder(tmp_path: Path, settings: Any) -> Path:
         folder.mkdir()
         setattr(settings, name, folder)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def example_model() -> Path:
+    """SmolLM2-135M-Instruct, made once (about 40 s) and kept in .cache/ or NIBBLE_TEST_CACHE."""
+    folder = Path(os.environ.get("NIBBLE_TEST_CACHE", TESTS.parent / ".cache")) / "example_model"
+    if not (folder / "config.json").exists():
+        subprocess.run([sys.executable, "-m", "worker.qlora.example_model", str(folder)], cwd=TESTS.parent, check=True)
+    return folder

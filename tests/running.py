@@ -14,6 +14,7 @@ import psutil
 
 from tests.servers import free_port
 from tests.waiting import wait_until
+from webapp.launcher.first_steps import EXAMPLE_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,17 +54,15 @@ def running_nibble(data: Path, *options: str, example_model: Path | None = None,
     if example_model:
         models = data / "worker" / "models"
         models.mkdir(parents=True, exist_ok=True)
-        if not (models / example_model.name).exists():
-            (models / example_model.name).symlink_to(example_model, target_is_directory=True)
+        if not (models / EXAMPLE_MODEL).exists():
+            (models / EXAMPLE_MODEL).symlink_to(example_model, target_is_directory=True)
     port, said = free_port(), data / "said.txt"
     command = [sys.executable, "manage.py", "start", "--data", str(data), "--port", str(port), *options]
     env = {**os.environ, "NIBBLE_DATA": str(data), "PYTHONUNBUFFERED": "1", **environment}
     with said.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        wait_until(
-            lambda: "Nibble is running" in said.read_text(), what="./start", seconds=120, alive=lambda: process.poll() is None
-        )
+        wait_until(lambda: "Ctrl-C stops it" in said.read_text(), what="./start", seconds=120, alive=lambda: process.poll() is None)
         yield Nibble(f"http://127.0.0.1:{port}", data, said, process)
     except BaseException:
         sys.stderr.write(said.read_text()[-3000:])

@@ -38,10 +38,10 @@ def page(nibble: Nibble, browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(30_000)
     page.goto(nibble.sign_in_link)
     page.get_by_role("button", name="Sign in").click()
-    for box in page.locator("input[type=password]").all():
-        box.fill(PASSWORD)
-    page.locator("main form button[type=submit], form.card button[type=submit], form button[type=submit]").last.click()
-    page.wait_for_url("**/")
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("[name=again]").fill(PASSWORD)
+    page.get_by_role("button", name="Set password").click()
+    page.wait_for_url(f"{nibble.url}/")
     yield page
     context.close()
     assert errors == []

@@ -75,11 +75,9 @@ def test_a_dataset_is_uploaded_and_checked(page: Page, tmp_path: Path):
     file = tmp_path / "sums.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     page.goto("/datasets/")
-    page.locator("input[type=file]").first.set_input_files(file)
-    name = page.locator("input[name=name]")
-    if name.count():
-        name.first.fill("sums")
-    page.get_by_role("button", name=re.compile("Upload", re.I)).first.click()
+    page.locator("input[type=file]").set_input_files(file)
+    page.locator("input[name=name]").fill("sums")
+    page.get_by_role("button", name="Upload and check").click()
     page.wait_for_url(re.compile(r"/datasets/\d+"))
     expect(page.get_by_text("Ready", exact=True).first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("What is 0 plus 0?").first).to_be_visible()
