@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.agent.children import CODE_ROOT, module_command, small_environment
+from worker.agent.children import code_path, module_command, small_environment
 from worker.agent.ends import AttemptFailed
 from worker.agent.hub_download import PROBLEM
 from worker.agent.model_files import ModelProblem, read_json, weight_files
@@ -48,7 +48,7 @@ def _make_example(target: Path, run: Run) -> None:
 
 def hub_link(name: str, *, revision: str | None, token: str | None, folder: Path, run: Run) -> None:
     """hub_download links the model itself, or writes why not."""
-    environment = {**os.environ, "PYTHONPATH": str(CODE_ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": code_path(), "PYTHONUNBUFFERED": "1"}
     environment.pop("HF_TOKEN", None)
     if token:
         environment["HF_TOKEN"] = token

@@ -34,7 +34,12 @@ def module_command(module: str, *arguments: str) -> list[str]:
 def small_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """An allow-list: no token, no broker's address, no cloud key reaches a process that runs a user's job."""
     kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_FROM)}
-    return {**kept, "PYTHONPATH": str(CODE_ROOT), "PYTHONUNBUFFERED": "1", **extra}
+    return {**kept, "PYTHONPATH": code_path(), "PYTHONUNBUFFERED": "1", **extra}
+
+
+def code_path() -> str:
+    """Our code first, then what the machine's owner put there (packages of a host without a network)."""
+    return os.pathsep.join(filter(None, (str(CODE_ROOT), os.environ.get("PYTHONPATH", ""))))
 
 
 class Child:

@@ -8,19 +8,21 @@ from worker.agent.model_files import ModelFiles, ModelProblem, Tensor, has_chat_
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "README.md", "LICENSE*"]
 UNWANTED = ["*.bin", "*.pth", "*.pt", "*.gguf", "*.onnx", "original/*", "onnx/*", "metal/*", "*/*.safetensors"]
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def snapshot(name: str, *, revision: str | None, token: str | None) -> Path:
     """The folder of the pinned revision: from the cache when it is whole there, else downloaded."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     cached = cached_snapshot(name, revision=revision)
     if cached is not None:
         return cached
     try:
-        folder = Path(snapshot_download(name, revision=revision, token=token, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+        commit = HfApi(token=token).model_info(name, revision=revision).sha  # says "gated" or "not there", which a download may not
+        folder = Path(snapshot_download(name, revision=commit, token=token, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except Exception as error:  # httpx', the Hub's and the disk's errors: each means "not here", and says why
         raise _problem(name, error) from None
     weight_files(folder)
@@ -28,18 +30,20 @@ def snapshot(name: str, *, revision: str | None, token: str | None) -> Path:
 
 
 def cached_snapshot(name: str, *, revision: str | None) -> Path | None:
-    """Only for a pinned revision: "main" in the cache may be old."""
-    from huggingface_hub import snapshot_download
+    """Only for a pinned revision: "main" in the cache may be old. Whole by our own look, whoever downloaded it."""
+    from huggingface_hub import try_to_load_from_cache
 
     if revision is None or not COMMIT.fullmatch(revision):
         return None
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+        if not isinstance(config, str):
+            return None
+        folder = Path(config).parent
         weight_files(folder)
-        read_json(folder / "config.json")
-    except Exception:  # absent or torn: both mean that it has to be fetched
+    except (ModelProblem, OSError, ValueError):  # absent or torn: both mean that it has to be fetched
         return None
-    return folder
+    return folder if any((folder / file).exists() for file in TOKENIZERS) else None
 
 
 def look_at(name: str, *, revision: str | None, token: str | None) -> tuple[ModelFiles, str]:

@@ -58,6 +58,9 @@ def weight_files(folder: Path) -> list[Path]:
         raise ModelProblem(f"{folder} has only pickled weights, which can run code when they are opened. {HOW_TO_CONVERT}")
     if not found:
         raise ModelProblem(f"{folder} has no weights: no file ends in .safetensors.")
+    of = re.search(r"-of-(\d+)\.safetensors$", found[0].name)
+    if of and len(found) != int(of.group(1)):
+        raise ModelProblem(f"{folder} has {len(found)} of {int(of.group(1))} safetensors files and no index. Copy the model again.")
     return found
 
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from worker.agent.children import CODE_ROOT, end_marked, module_command, tied
+from worker.agent.children import code_path, end_marked, module_command, tied
 from worker.agent.membership import Membership
 from worker.agent.slot import DATA_VARIABLE, GPU_VARIABLE, SLOT_VARIABLE, slot_lock
 
@@ -71,7 +71,7 @@ class SlotProcess:
         return module_command("worker.agent", "slot", *limit)
 
     def _environment(self) -> dict[str, str]:
-        extra = {DATA_VARIABLE: str(self._data), SLOT_VARIABLE: str(self.number), "PYTHONPATH": str(CODE_ROOT)}
+        extra = {DATA_VARIABLE: str(self._data), SLOT_VARIABLE: str(self.number), "PYTHONPATH": code_path()}
         if self._gpu:
             extra |= {GPU_VARIABLE: self._gpu, "CUDA_VISIBLE_DEVICES": self._gpu}
         return {**os.environ, **extra}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,36 @@ class Agent:
 
 
 @dataclass
+class Web:
+    """The web server, which can be stopped and started at the same address."""
+
+    url: str
+    environment: dict[str, str]
+    log: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", self.url.rpartition(":")[2]]
+        with self.log.open("ab") as out:
+            command += ["--no-access-log", "--log-level", "warning"]
+            self.process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        wait_until(lambda: _answers(self.url), what="the web server")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+
+
+@dataclass
 class Dashboard:
     url: str
     environment: dict[str, str]
     cast: Cast
     folder: Path
     redis: ExitStack
+    """Closed: the Redis is gone."""
+    web: "Web"
 
     def submit(self, name: str, *, pool: WorkerPool | None = None) -> Job:
         reference = {"kind": self.cast.base_model.source, "name_or_path": self.cast.base_model.name_or_path}
@@ -93,6 +117,10 @@ class Dashboard:
 
     def knock(self, path: str, *, token: str, body: dict[str, Any] | None = None) -> httpx.Response:
         return httpx.post(f"{self.url}/worker/v1/{path}", json=body, headers={"Authorization": f"Bearer {token}"})
+
+    def at(self, url: str) -> "Dashboard":
+        """The same, as if it lay at another address."""
+        return replace(self, url=url)
 
     def new_pool(self, name: str) -> WorkerPool:
         return create_pool(name=name, description="")
@@ -138,7 +166,7 @@ def running_agent(data: Path, **environment: str) -> Iterator[Agent]:
 
 
 @contextmanager
-def running_dashboard(folder: Path, *, example_model: Path) -> Iterator[Dashboard]:
+def running_dashboard(folder: Path, *, model: Path, lease_seconds: float) -> Iterator[Dashboard]:
     """With the cast in its database; models of the cast are folders, so that nothing has to be made."""
     with ExitStack() as redis, ExitStack() as programs:
         url = f"http://127.0.0.1:{free_port()}"
@@ -147,27 +175,16 @@ def running_dashboard(folder: Path, *, example_model: Path) -> Iterator[Dashboar
             "DJANGO_SETTINGS_MODULE": "webapp.settings",
             "NIBBLE_DATA": str(folder),
             "REDIS_URL": redis.enter_context(redis_server(password="for tests only")),
-            "NIBBLE_LEASE_SECONDS": "3",
+            "NIBBLE_LEASE_SECONDS": str(lease_seconds),
             "NIBBLE_REAPER_SECONDS": "0.3",
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True)
-        port = url.rpartition(":")[2]
-        web = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "webapp.asgi:application",
-            "--port",
-            port,
-            "--no-access-log",
-            "--log-level",
-            "warning",
-        ]
-        programs.enter_context(_program(web, env, folder / "web.log"))
         programs.enter_context(_program([sys.executable, "manage.py", "reaper"], env, folder / "reaper.log"))
-        wait_until(lambda: _answers(url), what="the web server")
+        web = Web(url, env, folder / "web.log")
+        programs.callback(web.stop)
+        web.start()
         with database_of(folder):
-            yield Dashboard(url, env, _cast_with_files(folder, example_model), folder, redis)
+            yield Dashboard(url, env, _cast_with_files(folder, model), folder, redis, web)
 
 
 @contextmanager
@@ -183,14 +200,14 @@ def database_of(folder: Path) -> Iterator[None]:
         wrapper.connection, wrapper.settings_dict["NAME"] = kept, name
 
 
-def _cast_with_files(folder: Path, example_model: Path) -> Cast:
+def _cast_with_files(folder: Path, model: Path) -> Cast:
     cast = meet_the_cast()
     digest = hashlib.sha256(ROWS).hexdigest()
     file = folder / "datasets" / digest[:2] / digest
     file.parent.mkdir(parents=True)
     file.write_bytes(ROWS)
     DatasetVersion.objects.filter(pk=cast.version.pk).update(sha256=digest, size_bytes=len(ROWS), rows=40)
-    cast.base_model.source, cast.base_model.name_or_path = "folder", str(example_model)
+    cast.base_model.source, cast.base_model.name_or_path = "folder", str(model)
     cast.base_model.save()
     cast.version.refresh_from_db()
     return cast

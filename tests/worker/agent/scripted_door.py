@@ -11,13 +11,15 @@ Answer = tuple[int, dict[str, Any]]
 
 
 class ScriptedDoor:
-    """Keeps what arrives; `answers` are given first, one a request: a status (with its refusal) or "hang up"."""
+    """Keeps what arrives. Of each list of answers one is given first, a request each: a status with its body, or "hang up"."""
 
     def __init__(self) -> None:
         self.url = ""
         self.stored: dict[int, dict[str, Any]] = {}
         self.order = "continue"
         self.answers: list[Answer | str] = []
+        self.put_answers: list[Answer | str] = []
+        self.finish_answers: list[Answer | str] = []
         self.refuse: Callable[[dict[str, Any]], Answer | None] = lambda body: None
         self.posts: list[dict[str, Any]] = []
         self.finished: list[dict[str, Any]] = []
@@ -65,30 +67,29 @@ def _handler(door: ScriptedDoor) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self._body())
-            if not self._misbehave():
-                kind = self.path.rpartition("/")[2]
+            kind = self.path.rpartition("/")[2]
+            if not self._misbehave(door.finish_answers if kind == "finish" else door.answers):
                 self._reply(*(door.events(body) if kind == "events" else door.finish(body)))
 
         def do_PUT(self) -> None:
             content = self._body()
-            if not self._misbehave():
+            if not self._misbehave(door.put_answers):
                 door.files[self.path.rpartition("/")[2].partition("?")[0]] = content
                 self._reply(201, {})
 
         def do_GET(self) -> None:
-            if not self._misbehave():
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(door.dataset)))
-                self.end_headers()
-                self.wfile.write(door.dataset)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(door.dataset)))
+            self.end_headers()
+            self.wfile.write(door.dataset)
 
         def _body(self) -> bytes:
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-        def _misbehave(self) -> bool:
-            if not door.answers:
+        def _misbehave(self, answers: list[Answer | str]) -> bool:
+            if not answers:
                 return False
-            answer = door.answers.pop(0)
+            answer = answers.pop(0)
             if isinstance(answer, str):
                 self.close_connection = True
                 self.connection.close()

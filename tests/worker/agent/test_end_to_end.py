@@ -14,26 +14,14 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import ENDED, Agent, Dashboard, is_over, running_dashboard
-from tests.worker.agent.tiny_model import write_model
+from tests.worker.agent.dashboard import ENDED, Agent, Dashboard, is_over
 from webapp.adapters.models import Adapter
 from webapp.jobs.models import Attempt, Job, JobEvent
 from webapp.jobs.services import cancel_job
 from webapp.pools.models import JoinToken, Worker, WorkerPool
 from webapp.pools.services import drain_worker, enable_worker, new_join_token, revoke_worker
 
-
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: object) -> Iterator[Dashboard]:
-    folder = tmp_path_factory.mktemp("dashboard")
-    with django_db_blocker.unblock(), running_dashboard(folder, example_model=write_model(folder / "tiny")) as running:
-        yield running
-
-
-@pytest.fixture
-def pool(dashboard: Dashboard, request: pytest.FixtureRequest) -> WorkerPool:
-    """Each test has a pool of its own, so that no other test's worker takes its jobs."""
-    return dashboard.new_pool(re.sub(r"\W+", "-", request.node.name)[-50:].strip("-"))
+LEASE_SECONDS = 3  # a worker that was killed is missed soon
 
 
 @dataclass(frozen=True)
@@ -154,9 +142,9 @@ def test_a_wrong_a_used_and_an_expired_token_say_so(dashboard: Dashboard, pool: 
 
 
 def test_an_address_without_a_nibble_says_so(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    away = Dashboard("http://127.0.0.1:9", {}, dashboard.cast, tmp_path, dashboard.redis).join(tmp_path / "w", pool=pool)
+    away = dashboard.at("http://127.0.0.1:9").join(tmp_path / "w", pool=pool)
     assert "cannot be reached" in away.stderr
-    other = Dashboard(f"{dashboard.url}/jobs", {}, dashboard.cast, tmp_path, dashboard.redis).join(tmp_path / "w", pool=pool)
+    other = dashboard.at(f"{dashboard.url}/jobs").join(tmp_path / "w", pool=pool)
     assert "there is no Nibble dashboard" in other.stderr
     assert away.returncode == other.returncode == 1
 
@@ -319,14 +307,3 @@ def test_many_lines_are_capped_and_counted(dashboard: Dashboard, host: Host) -> 
     spam_and_steps = [text for text in logs(job) if re.match(r"(spam|step) \d", text)]
     assert dropped + len(spam_and_steps) == 20_003
     assert logs(job)[-1].startswith("step 3")
-
-
-def test_without_redis_a_job_is_claimed_by_asking(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
-    """Last of the file: it stops the Redis that the others ring through."""
-    with dashboard.worker(tmp_path / "w", pool=pool) as agent:
-        dashboard.wait_for(dashboard.submit("steps=1", pool=pool), "succeeded")
-        dashboard.redis.close()
-        job = dashboard.wait_for(dashboard.submit("steps=5", pool=pool), *ENDED)
-        assert job.status == "succeeded"
-        wait_until(lambda: "Error" in agent.said or "Cannot connect" in agent.said, what="the complaint about Redis")
-        assert agent.said.count("Cannot connect to redis") <= 1

@@ -1,0 +1,27 @@
+"""A dashboard for each file of end-to-end tests."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.worker.agent.dashboard import Dashboard, running_dashboard
+from tests.worker.agent.tiny_model import write_model
+from webapp.pools.models import WorkerPool
+
+
+@pytest.fixture(scope="module")
+def dashboard(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Dashboard]:
+    """With leases as long as the file's LEASE_SECONDS says."""
+    folder, lease = tmp_path_factory.mktemp("dashboard"), request.module.LEASE_SECONDS
+    with django_db_blocker.unblock(), running_dashboard(folder, model=write_model(folder / "tiny"), lease_seconds=lease) as running:
+        yield running
+
+
+@pytest.fixture
+def pool(dashboard: Dashboard, request: pytest.FixtureRequest) -> WorkerPool:
+    """Each test has a pool of its own, so that no other test's worker takes its jobs."""
+    return dashboard.new_pool(re.sub(r"\W+", "-", request.node.name)[-50:].strip("-"))
