@@ -14,6 +14,7 @@ from webapp.accounts.models import OneTimeLink, User
 from webapp.accounts.selectors import link_behind
 
 NEW = "a very long new one"
+pytestmark = pytest.mark.postgres
 
 
 def sign_in_link(cast: Cast) -> str:

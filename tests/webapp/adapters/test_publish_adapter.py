@@ -13,6 +13,8 @@ from webapp.adapters.models import Adapter
 from webapp.adapters.publishing import BadArtifact, check_hashes
 from webapp.adapters.services import publish_adapter
 
+pytestmark = pytest.mark.postgres
+
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}

@@ -17,6 +17,8 @@ from webapp.datasets.selectors import unchecked_versions
 from webapp.datasets.services import check_again, check_version
 from worker.contract.rows_report import PreviewRow, PreviewTurn, RowsReport
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 def waiting(cast: Cast) -> DatasetVersion:

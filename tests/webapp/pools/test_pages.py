@@ -13,6 +13,8 @@ from webapp.pools.board import board, percent
 from webapp.pools.models import Gpu, JoinToken, Worker, WorkerPool
 from webapp.secrets import token_hash
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 def admin(cast: Cast, client: Client) -> Client:
