@@ -16,7 +16,11 @@ def find_chromium() -> str:
 
 def find_nginx() -> str:
     """Its tests are skipped, with this reason, where it is not to be had."""
-    return _find(("nginx",)) or (_apt_install("nginx-light") and _find(("nginx",))) or ""
+    return nginx_on_path() or (_apt_install("nginx-light") and nginx_on_path()) or ""
+
+
+def nginx_on_path() -> str:
+    return _find(("nginx",))
 
 
 def _find(names: tuple[str, ...]) -> str:

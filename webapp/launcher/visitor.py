@@ -1,6 +1,7 @@
 """A signed-in user without a browser: opens a one-time link, then speaks the public API with the session's cookies."""
 
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +16,11 @@ class VisitFailed(Exception):
 
 
 class Visitor:
-    def __init__(self, link: str, *, csrf_cookie: str) -> None:
+    def __init__(self, link: str, *, csrf_cookie: str, verify: ssl.SSLContext | bool = True) -> None:
         parts = urlsplit(link)
         self.csrf_cookie = csrf_cookie
         # Waits longer than a server that restarts. trust_env: a proxy for the world outside must not get between.
-        self.http = httpx.Client(base_url=f"{parts.scheme}://{parts.netloc}", timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=f"{parts.scheme}://{parts.netloc}", timeout=30, trust_env=False, verify=verify)
         self._sign_in(parts.path)
 
     def _sign_in(self, path: str) -> None:
