@@ -3,26 +3,16 @@
 Starts its own Redis and web server on free ports with a data folder of its own, and stops them again.
 """
 
-import os
-import subprocess
+import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
+from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.servers import free_port, redis_server
-from tests.waiting import wait_until
+from tests.staged import Staged, staged_nibble
 
-if TYPE_CHECKING:
-    from tests.stage import Stage
-
-ROOT = Path(__file__).resolve().parent.parent
 TALLEST = 2600  # pixels: a page of a thousand lines is not a picture
 
 
@@ -84,9 +74,9 @@ def main() -> None:
     out, names = Path(sys.argv[1]), set(sys.argv[2:])
     out.mkdir(parents=True, exist_ok=True)
     wanted = [shot for shot in SHOTS if not names or shot.name in names]
-    with staged_nibble() as (url, stage), sync_playwright() as playwright:
+    with staged_nibble() as stage, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=QUIET)
-        bad = [line for look in LOOKS for shot in wanted for line in take(browser, url, stage, shot, look, out)]
+        bad = [line for look in LOOKS for shot in wanted for line in take(browser, stage, shot, look, out)]
         browser.close()
     print(f"{len(wanted) * len(LOOKS)} pictures in {out}", *bad, sep="\n")  # noqa: T201
     sys.exit(1 if bad else 0)
@@ -97,91 +87,23 @@ QUIET += ["--disable-component-update", "--disable-sync"]
 
 
 def chromium() -> str:
-    from shutil import which
-
-    found = which("chromium") or which("chromium-browser") or which("google-chrome")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert found, "No Chromium on PATH. Debian, Ubuntu: apt install chromium"
     return found
 
 
-@contextmanager
-def staged_nibble(**options: Any) -> Iterator[tuple[str, "Stage"]]:
-    """(address, what stands on the stage) of a web server with its own database and Redis."""
-    with tempfile.TemporaryDirectory(prefix="nibble-look-") as data, redis_server() as redis:
-        os.environ |= {
-            "NIBBLE_DATA": data,
-            "REDIS_URL": redis,
-            "DJANGO_SETTINGS_MODULE": "webapp.settings",
-            "NIBBLE_LOG_LEVEL": "WARNING",
-        }
-        os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's own loop runs in this thread
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
-        from tests.stage import set_the_stage
-
-        stage = set_the_stage(**options)
-        with web_server() as url:
-            yield url, stage
-
-
-@contextmanager
-def web_server() -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", str(port), "--log-level", "warning"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ.copy())
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(url), what="the web server", alive=lambda: process.poll() is None)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/sign-in/", timeout=5) as reply:  # http of our own making
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-def session_of(user: Any) -> str:
-    """A signed-in session without the form: a picture is not a test of signing in."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
-
-    session = SessionStore()
-    backend = "django.contrib.auth.backends.ModelBackend"
-    session.update({SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: backend, HASH_SESSION_KEY: user.get_session_auth_hash()})
-    session.create()
-    assert session.session_key
-    return session.session_key
-
-
-def things(stage: "Stage") -> dict[str, int]:
-    """What the paths may name."""
-    succeeded = stage.jobs["succeeded"]
-    known = {name: job.pk for name, job in stage.jobs.items()}
-    return {**known, "dataset": stage.cast.version.dataset_id, "model": stage.cast.base_model.pk, "adapter": succeeded.adapter.pk}
-
-
-def take(browser: Browser, url: str, stage: "Stage", shot: Shot, look: str, out: Path) -> list[str]:
+def take(browser: Browser, stage: Staged, shot: Shot, look: str, out: Path) -> list[str]:
     """Saves one picture; returns what is wrong with the page: errors, a status, a page wider than its window."""
-    context = browser.new_context(**LOOKS[look], base_url=url)
+    context = browser.new_context(**LOOKS[look], base_url=stage.url)
     if shot.who:
-        context.add_cookies([{"name": "nibble_session", "value": session_of(getattr(stage.cast, shot.who)), "url": url}])
+        context.add_cookies([{"name": "nibble_session", "value": stage.sessions[shot.who], "url": stage.url}])
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(f"{error}"))
     page.on(
         "console",
         lambda message: wrong.append(message.text) if message.type == "error" and "(Unprocessable" not in message.text else None,
     )
-    reply = page.goto(shot.path.format(**things(stage)))
+    reply = page.goto(shot.path.format(**stage.things))
     if reply is None or reply.status not in (200, 422):
         wrong.append(f"answered {reply and reply.status}")
     else:

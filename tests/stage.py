@@ -1,6 +1,6 @@
 """Rows for looking at pages: jobs in every state, made through the services and the contract, with curves as real runs have them.
 
-Needs a database. Nothing here trains: the numbers are made up, their shapes are those of the contract.
+Needs a database. Nothing here trains: the numbers are made up, their shapes are those of the contract. tests/staged.py runs it.
 """
 
 import hashlib
@@ -39,6 +39,7 @@ from worker.contract.orders import MAX_BATCH_EVENTS, ArtifactFile, Claim, EventB
 from worker.contract.spec import FinetuneSpec
 
 GIB = 2**30
+GPU_WORKER_TOKEN = "nbw_stage"
 MODULES = tuple(SHAPE["linear_modules"])  # type: ignore[arg-type]
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2", "trl": "1.16.0", "bitsandbytes": "0.50.0"}
 BIG_SHAPE = {**SHAPE, "hidden_size": 4096, "num_hidden_layers": 32, "parameters": 8030261248, "weights_bytes": 16060522496}
@@ -108,7 +109,13 @@ def gpu_worker() -> Worker:
     pool = WorkerPool.objects.create(name="h100-a", description="Eight H100 in one host")
     host = {"cpu_count": 96, "memory_total_bytes": 1024 * GIB, "memory_used_bytes": 310 * GIB, "disk_free_bytes": 2800 * GIB}
     worker = Worker.objects.create(
-        pool=pool, name="h100-a-01", slots=8, host=host, versions=VERSIONS, last_seen_at=still_there(), token_hash=token_hash("a")
+        pool=pool,
+        name="h100-a-01",
+        slots=8,
+        host=host,
+        versions=VERSIONS,
+        last_seen_at=still_there(),
+        token_hash=token_hash(GPU_WORKER_TOKEN),
     )
     for index, used in enumerate((61.6, 8.2, 0.4, 22.1, 54.0, 0.4, 0.4, 0.4)):
         about = {"memory_total_bytes": 80 * GIB, "memory_used_bytes": int(used * GIB), "utilisation_percent": 98 if used > 1 else 0}

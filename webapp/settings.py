@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from webapp import env
+from webapp.caching import static_headers
 from webapp.database import database_from_url
 from webapp.secrets import secret_key
 
@@ -117,6 +118,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = True  # no collectstatic step: a git pull is an upgrade
 SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_ADD_HEADERS_FUNCTION = static_headers
 
 DATASETS_DIR = DATA_DIR / "datasets"
 ADAPTERS_DIR = DATA_DIR / "adapters"

@@ -15,6 +15,11 @@ function fade(name) {
   };
 }
 
+function timeTick(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${(seconds / 60).toLocaleString("en-US", { maximumFractionDigits: 1 })} min`;
+  return `${(seconds / 3600).toLocaleString("en-US", { maximumFractionDigits: 2 })} h`;
+}
 const short = (value) => Number(value.toPrecision(4)).toLocaleString("en-US");
 const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: true, value, points: { size: 5 }, ...more });
 const area = (label, name, value) => line(label, name, value, { fill: fade(name) });
@@ -53,7 +58,7 @@ function chartsOf(series) {
 
 function options(chart, box) {
   const axis = { stroke: colour("muted"), font: FONT, grid: { stroke: colour("chart-grid"), width: 1 }, ticks: { show: false } };
-  const x = chart.byTime ? (_, values) => values.map((value) => duration(value)) : (_, values) => values.map((value) => (Number.isInteger(value) ? value.toLocaleString("en-US") : ""));
+  const x = chart.byTime ? (_, values) => values.map(timeTick) : (_, values) => values.map((value) => (Number.isInteger(value) ? value.toLocaleString("en-US") : ""));
   return {
     width: box.clientWidth,
     height: box.clientHeight,

@@ -1,5 +1,6 @@
 // A job page comes to life: first its stored points and lines, then the socket from the cursor of the first paint on.
 // window.nibbleJob = {cursor, metrics} (read-only): the last event seen and the points as plotted, for tests.
+import { Charts } from "./job_charts.js";
 import { JobFeed } from "./job_feed.js";
 import { LogPanel } from "./job_log.js";
 import { Series } from "./job_series.js";
@@ -12,7 +13,7 @@ const LABELS = { connecting: "connecting", live: "live", reconnecting: "reconnec
 
 const series = new Series();
 const log = document.getElementById("log") && new LogPanel(job.log);
-const charts = document.getElementById("charts") && new (await import("./job_charts.js")).Charts(series);
+const charts = document.getElementById("charts") && new Charts(series);
 let ready = false;
 const early = []; // messages that arrive before the stored points do
 let refreshing;

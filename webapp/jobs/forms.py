@@ -124,7 +124,8 @@ class NewJobForm(forms.Form):
         settings["quantization"]["kind"] = kind
         for path, field in self.spec_fields.items():
             if field.of_kind in ("", kind):
-                settings[field.group][field.name] = None if field.is_optional and cleaned[path] == "" else cleaned[path]
+                typed = cleaned.get(path, "")  # a choice that was not offered is told of already
+                settings[field.group][field.name] = None if field.is_optional and typed == "" else typed
         return settings
 
     def refuse(self, refused: JobRefused) -> None:
@@ -138,7 +139,7 @@ def ready_versions(user: User) -> QuerySet[DatasetVersion]:
 
 def default_settings() -> dict[str, Any]:
     """What the contract takes when nothing is said, and three epochs: a run must end."""
-    defaults = {field.path: _initial(field.info.default) for field in spec_fields()}
+    defaults = {field.path: _initial(field, field.info.default) for field in spec_fields()}
     return {**defaults, "training.num_train_epochs": "3"}
 
 
@@ -148,12 +149,12 @@ def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     for field in spec_fields():
         block = spec.get(field.group) or {}
         if field.name in block:
-            initial[field.path] = _initial(block[field.name])
+            initial[field.path] = _initial(field, block[field.name])
         elif field.group == "training" and field.name in ("num_train_epochs", "max_steps"):
             initial[field.path] = ""  # one of the two is given: the default of the other must not win over it
     kind = (spec.get("quantization") or {}).get("kind")
     return {**initial, "method": kind} if kind else initial
 
 
-def _initial(value: Any) -> Any:
-    return value if isinstance(value, bool) else as_text(value)
+def _initial(field: SpecField, value: Any) -> Any:
+    return value if isinstance(value, bool) and not field.is_optional else as_text(value)  # a box, or a choice with "automatic"

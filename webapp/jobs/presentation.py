@@ -26,6 +26,7 @@ TABS = (
 )
 MOST_AHEAD = 5
 EVIDENCE_LINES = 12
+MODULES = [f"js/job_{name}.js" for name in ("detail", "feed", "log", "series", "head", "format", "charts")]
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
@@ -173,6 +174,10 @@ class JobPage:
     @property
     def seconds(self) -> float | None:
         return _seconds(self.job.started_at, self.job.ended_at)
+
+    @property
+    def modules(self) -> list[str]:
+        return MODULES
 
     @property
     def live(self) -> dict[str, Any]:

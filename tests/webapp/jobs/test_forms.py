@@ -1,0 +1,63 @@
+"""The form's fields come from the contract: every setting is there once, with its title, help, default and choices."""
+
+import pytest
+from django import forms
+
+from tests.cast import Cast
+from webapp.jobs.forms import NewJobForm, settings_of
+from webapp.jobs.spec_fields import SHOWN, as_text, form_field, spec_fields
+from worker.contract.lora import Lora
+from worker.contract.optimizer import Optimizer
+from worker.contract.spec import FinetuneSpec
+from worker.contract.training import Training
+
+FIELDS = {field.path: field for field in spec_fields()}
+
+
+def test_every_setting_of_the_contract_is_a_field():
+    for group, model in (("lora", Lora), ("optimizer", Optimizer), ("training", Training)):
+        for name in model.model_fields:
+            assert f"{group}.{name}" in FIELDS
+    assert len(FIELDS) >= 29
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_each_explains_itself(path: str):
+    field = form_field(FIELDS[path])
+    assert field.label
+    assert len(str(field.help_text)) > 20
+    assert not field.required
+
+
+def test_every_shown_field_exists():
+    assert {f"{group}.{name}" for group, names in SHOWN.items() for name in names} <= set(FIELDS)
+
+
+def test_choices_are_those_of_the_contract():
+    control = form_field(FIELDS["optimizer.optim"]).widget
+    assert isinstance(control, forms.Select)
+    assert ("paged_adamw_32bit", "paged_adamw_32bit") in control.choices
+
+
+def test_a_stored_spec_fills_the_form(cast: Cast):
+    spec = FinetuneSpec.model_validate(
+        {
+            "base_model": {"kind": "example", "name_or_path": "x"},
+            "quantization": {"kind": "none", "dtype": "float16"},
+            "lora": {"target_modules": ["q_proj", "v_proj"]},
+            "training": {"max_steps": 9, "bf16": True},
+        }
+    )
+    initial = settings_of(spec.model_dump(mode="json"))
+    chosen = {"name": "again", "base_model": cast.base_model.pk, "dataset_version": cast.version.pk, "pool": cast.pool.pk}
+    form = NewJobForm({**NewJobForm(user=cast.alice, initial=initial).initial, **chosen}, user=cast.alice)
+    assert form.is_valid(), form.errors
+    assert form.spec is not None
+    assert form.spec.model_dump(exclude={"base_model"}) == spec.model_dump(exclude={"base_model"})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2e-4, "0.0002"), (1e-6, "1e-06"), (0.0, "0"), (16, "16"), (None, ""), (("a", "b"), "a, b")]
+)
+def test_values_read_as_people_write_them(value: object, text: str):
+    assert as_text(value) == text

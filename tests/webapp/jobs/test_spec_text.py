@@ -1,0 +1,44 @@
+"""The configuration as text: what is copied means the same as what runs."""
+
+import ast
+import json
+
+import pytest
+import yaml
+
+from webapp.jobs.spec_text import as_json, as_python, as_yaml, loading_snippet
+from worker.contract.spec import FinetuneSpec
+
+QLORA = {
+    "base_model": {"kind": "hub", "name_or_path": "a/b", "revision": "f" * 40},
+    "training": {"max_steps": 3, "eval_steps": 1},
+    "data": {"eval_share": 0.1},
+}
+LORA = {
+    "base_model": {"kind": "folder", "name_or_path": '/models/it\'s: "odd"'},
+    "quantization": {"kind": "none"},
+    "lora": {"target_modules": ["q_proj"]},
+    "training": {"num_train_epochs": 1.5},
+}
+
+
+@pytest.fixture(params=[QLORA, LORA], ids=["QLoRA", "LoRA"])
+def spec(request: pytest.FixtureRequest) -> FinetuneSpec:
+    return FinetuneSpec.model_validate(request.param)
+
+
+def test_json_and_yaml_read_back_as_the_same_spec(spec: FinetuneSpec):
+    assert FinetuneSpec.model_validate(json.loads(as_json(spec))) == spec
+    assert FinetuneSpec.model_validate(yaml.safe_load(as_yaml(spec))) == spec
+
+
+def test_the_python_is_python(spec: FinetuneSpec):
+    ast.parse(as_python(spec, dataset_file="rows'.jsonl"))
+    ast.parse(loading_snippet(spec))
+
+
+def test_the_python_says_what_the_spec_says():
+    text = as_python(FinetuneSpec.model_validate(QLORA), dataset_file="rows.jsonl")
+    for part in ("load_in_4bit=True", "target_modules='all-linear'", "max_steps=3", "optim='paged_adamw_32bit'", "test_size=0.1"):
+        assert part in text
+    assert "BitsAndBytesConfig" not in as_python(FinetuneSpec.model_validate(LORA), dataset_file="rows.jsonl")
