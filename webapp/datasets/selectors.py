@@ -18,15 +18,9 @@ SHOWN_JOBS = 50
 
 
 def datasets_of(user: User) -> QuerySet[Dataset]:
-    newest_first = DatasetVersion.objects.select_related("created_by").order_by("-number")
+    newest_first = DatasetVersion.objects.select_related("created_by").defer("report").order_by("-number")  # reports are long
     datasets = Dataset.objects.select_related("owner", "team").annotate(job_count=Count("versions__jobs"))
     return visible_to(user, datasets.prefetch_related(Prefetch("versions", newest_first))).order_by("-created_at", "-pk")
-
-
-def trainable_versions(user: User) -> QuerySet[DatasetVersion]:
-    """What a new job may be made of."""
-    versions = DatasetVersion.objects.select_related("dataset").filter(state=DatasetVersion.State.READY)
-    return visible_to(user, versions, team_field="dataset__team").order_by("dataset__name", "-number")
 
 
 def version_of(dataset: Dataset, *, number: str) -> DatasetVersion | None:
