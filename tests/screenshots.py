@@ -51,6 +51,7 @@ SHOTS = (
     Shot("datasets", "/datasets/"),
     Shot("datasets-empty", "/datasets/", who="charlie"),
     Shot("dataset", "/datasets/{dataset}/"),
+    Shot("dataset-problems", "/datasets/{broken}/problems/"),
     Shot("dataset-versions", "/datasets/{dataset}/versions/"),
     Shot("models", "/models/"),
     Shot("model", "/models/{model}/"),

@@ -4,17 +4,22 @@ Needs a database. Nothing here trains: the numbers are made up, their shapes are
 """
 
 import hashlib
+import json
 import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+from django.conf import settings
 
 from tests.cast import SHAPE, Cast, meet_the_cast
 from webapp.adapters.services import publish_adapter
 from webapp.catalog.models import BaseModel
-from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.services import Upload, create_dataset
 from webapp.jobs.claims import claim_job
 from webapp.jobs.finish import finish_attempt, incoming_folder
 from webapp.jobs.ingest import store_batch
@@ -39,6 +44,7 @@ from worker.contract.orders import MAX_BATCH_EVENTS, ArtifactFile, Claim, EventB
 from worker.contract.spec import FinetuneSpec
 
 GIB = 2**30
+THINGS = ("the blue lamp", "a set of six cups", "the oak shelf", "my second parcel", "the spare key")
 GPU_WORKER_TOKEN = "nbw_stage"
 MODULES = tuple(SHAPE["linear_modules"])  # type: ignore[arg-type]
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2", "trl": "1.16.0", "bitsandbytes": "0.50.0"}
@@ -50,7 +56,10 @@ FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors", "chat_
 class Stage:
     cast: Cast
     jobs: dict[str, Job]
-    """running, starting, queued, succeeded, failed, saved (stopped by hand with its adapter kept), long (10,000 steps)."""
+    """running, starting, queued, succeeded, failed, saved (stopped by hand with its adapter kept), long (as many steps as asked for)."""
+    dataset: DatasetVersion
+    broken: DatasetVersion
+    """Has problems."""
 
 
 class Clock:
@@ -68,7 +77,8 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     random.seed(7)
     cast = meet_the_cast()
     model = big_model()
-    tickets = dataset(cast, "support-tickets", rows=48_212)
+    tickets, broken = dataset(cast, "support-tickets", rows=4_800), dataset(cast, "tickets-of-may", rows=40, bad=3)
+    models_in_other_states()
     farm, small = gpu_worker(), cpu_worker(cast)
     jobs = {
         "succeeded": succeeded_job(cast, small),
@@ -83,7 +93,8 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     waiting = WorkerPool.objects.create(name="a10-dev", description="Two A10G for quick tries")
     submit(cast.bob, waiting, model, tickets, name="router-probe")
     jobs["queued"] = submit(cast.alice, waiting, model, tickets, name="summaries-v2")
-    return Stage(cast, {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()})
+    stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
+    return Stage(cast, stored, dataset=tickets, broken=broken)
 
 
 def big_model() -> BaseModel:
@@ -98,11 +109,31 @@ def big_model() -> BaseModel:
     )
 
 
-def dataset(cast: Cast, name: str, *, rows: int) -> DatasetVersion:
-    made = Dataset.objects.create(team=cast.alice.team, owner=cast.alice, name=name)
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    about = {"file_name": f"{name}.jsonl", "sha256": digest, "size_bytes": rows * 812, "format": "messages", "rows": rows}
-    return DatasetVersion.objects.create(dataset=made, number=1, state="ready", created_by=cast.alice, **about)
+def models_in_other_states() -> None:
+    about = {"source": "hub", "name_or_path": "mistralai/Mistral-7B-v0.3"}
+    BaseModel.objects.create(name="Mistral 7B", state="checking", **about)
+    problem = "The folder has no safetensors files. Pickled weights are not loaded: they can run code."
+    BaseModel.objects.create(name="Old house model", source="folder", name_or_path="/models/old", state="broken", problem=problem)
+
+
+def dataset(cast: Cast, name: str, *, rows: int, bad: int = 0) -> DatasetVersion:
+    """Written, uploaded and checked as a user's file is."""
+    path = Path(settings.FILE_UPLOAD_TEMP_DIR) / f"{name}.jsonl"
+    lines = [json.dumps({"messages": ticket(number)}) for number in range(rows)] + ['{"messages": []}'] * bad
+    path.write_text("\n".join(lines) + "\n")
+    return create_dataset(Upload(path, path.name), name=name, owner=cast.alice)
+
+
+def ticket(number: int) -> list[dict[str, str]]:
+    thing, day = THINGS[number % len(THINGS)], 2 + number % 5
+    return [
+        {"role": "system", "content": "You answer customers of a small shop, kindly and in two sentences."},
+        {"role": "user", "content": f"Hello, order {4000 + number}: {thing} has not arrived. What now?"},
+        {
+            "role": "assistant",
+            "content": f"I am sorry about {thing}. It left our house yesterday and reaches you within {day} days.",
+        },
+    ]
 
 
 def gpu_worker() -> Worker:

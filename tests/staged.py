@@ -101,7 +101,8 @@ def _told(stage: Any) -> dict[str, Any]:
     attempt = stage.jobs["running"].attempts.get()
     about = {"id": attempt.pk, "fence": attempt.fence, "last_seq": attempt.last_seq, "token": GPU_WORKER_TOKEN}
     others = {
-        "dataset": stage.cast.version.dataset_id,
+        "dataset": stage.dataset.dataset_id,
+        "broken": stage.broken.dataset_id,
         "model": stage.cast.base_model.pk,
         "adapter": stage.jobs["succeeded"].adapter.pk,
     }

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from webapp.accounts.models import User
+from webapp.accounts.requests import user_of
 from webapp.adapters.selectors import adapters_of
 from webapp.catalog.models import Source
 from webapp.catalog.selectors import usable_models
@@ -46,8 +46,7 @@ class PoolNow:
 
 
 def overview(request: HttpRequest) -> HttpResponse:
-    user = request.user
-    assert isinstance(user, User)  # LoginRequiredMiddleware
+    user = user_of(request)
     mine = jobs_for(user).filter(owner=user)
     pools = pools_now()
     context = {

@@ -21,7 +21,7 @@ function timeTick(seconds) {
   return `${(seconds / 3600).toLocaleString("en-US", { maximumFractionDigits: 2 })} h`;
 }
 const short = (value) => Number(value.toPrecision(4)).toLocaleString("en-US");
-const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: true, value, points: { size: 5 }, ...more });
+const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: true, value, points: { size: 5, fill: colour(name) }, ...more });
 const area = (label, name, value) => line(label, name, value, { fill: fade(name) });
 
 const MEMORY_LINES = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, get_args
 
@@ -123,6 +123,15 @@ class JobPage:
         return [(job, self.reader.is_admin or job.team_id == self.reader.team_id) for job in self.ahead]
 
     @property
+    def last_change(self) -> str:
+        """Why it is where it is, for a job that was stopped or that a worker gave back."""
+        was_given_back = self.job.status == JobStatus.QUEUED and self.attempt is not None
+        if not was_given_back and self.job.status not in (JobStatus.STOPPING, JobStatus.CANCELLED):
+            return ""
+        state = self.job.events.filter(kind="state").order_by("-cursor").first()
+        return str(state.data.get("why", "")) if state else ""
+
+    @property
     def stages(self) -> list[Stage]:
         return stages_of(self.job)
 
@@ -199,15 +208,20 @@ def job_page(job: Job, reader: User, *, tab: str) -> JobPage:
 
 
 def stages_of(job: Job) -> list[Stage]:
-    """Queued first, then the phases that the worker told of, with how long each took."""
+    """Queued first, then the phases that the worker told of, each once with all its time: evaluations come again and again."""
     since = _since(job)
     waited = None if since else _seconds(job.queued_at, job.started_at or job.ended_at)
-    stages = [Stage("Queued", waited, since=since)]
+    stages = {"Queued": Stage("Queued", waited, since=since)}
     for phase in job.progress.get("phases", []):
-        began, ended = datetime.fromisoformat(phase["at"]), phase.get("ended_at")
-        seconds = _seconds(began, datetime.fromisoformat(ended)) if ended else None
-        stages.append(Stage(capitalised(phase["phase"]), seconds, since="" if ended or job.is_ended else phase["at"]))
-    return stages
+        label, began = capitalised(phase["phase"]), datetime.fromisoformat(phase["at"])
+        before = stages[label].seconds or 0.0 if label in stages else 0.0
+        if phase.get("ended_at"):
+            lasted = _seconds(began, datetime.fromisoformat(phase["ended_at"])) or 0.0
+            stages[label] = Stage(label, before + lasted)
+        else:
+            since = "" if job.is_ended else (began - timedelta(seconds=before)).isoformat()
+            stages[label] = Stage(label, before or None, since=since)
+    return list(stages.values())
 
 
 def _since(job: Job) -> str:

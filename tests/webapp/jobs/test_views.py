@@ -10,6 +10,7 @@ from tests.webapp.jobs.work import PLAN, batch, claim, claimed, failed, log, met
 from webapp.adapters.services import publish_adapter
 from webapp.jobs.finish import finish_attempt
 from webapp.jobs.ingest import store_batch
+from webapp.jobs.lifecycle import lose_attempt
 from webapp.jobs.models import Job, JobStatus
 from worker.contract.events import NoticeGiven, PhaseStarted
 
@@ -91,6 +92,13 @@ class TestJobPage:
             for part in ("No row has a trainable token.", "Use train_on whole_row.", "every row is masked", 'id="figures"')
         ]
         assert at == sorted(at)
+
+    def test_a_job_that_lost_its_worker_says_so(self, cast: Cast):
+        job, attempt = claimed(cast)
+        lose_attempt(attempt, why="Worker box has not been heard of for 30 s.", most_attempts=4)
+        assert "Worker box has not been heard of for 30 s. The job is queued again." in text_of(
+            signed_in(cast.alice), f"/jobs/{job.pk}/"
+        )
 
     def test_text_of_workers_is_never_markup(self, cast: Cast):
         job, attempt = claimed(cast)

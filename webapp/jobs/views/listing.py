@@ -4,13 +4,13 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from webapp.accounts.requests import user_of
 from webapp.jobs.listing import ROWS_A_PAGE, STATES, wanted_from
 from webapp.jobs.selectors import jobs_for
-from webapp.jobs.views.request import reader
 
 
 def job_list(request: HttpRequest) -> HttpResponse:
-    user, wanted = reader(request), wanted_from(request.GET)
+    user, wanted = user_of(request), wanted_from(request.GET)
     page = Paginator(wanted.among(jobs_for(user), user=user), ROWS_A_PAGE).get_page(wanted.page)
     context = {
         "wanted": wanted,

@@ -5,31 +5,32 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.accounts.requests import user_of
 from webapp.jobs.presentation import job_page
 from webapp.jobs.selectors import state_events
 from webapp.jobs.services import JobRefused, cancel_job
 from webapp.jobs.spec_text import as_json, as_python, as_yaml
 from webapp.jobs.told import told_events
-from webapp.jobs.views.request import job_or_404, reader
+from webapp.jobs.views.finding import job_or_404
 from worker.contract.spec import FinetuneSpec
 
 
 @require_GET
 def job_detail(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_or_404(request, pk)
-    return render(request, "jobs/detail.html", {"page": job_page(job, reader(request), tab="live")})
+    return render(request, "jobs/detail.html", {"page": job_page(job, user_of(request), tab="live")})
 
 
 @require_GET
 def job_events(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_or_404(request, pk)
-    context = {"page": job_page(job, reader(request), tab="events"), "events": told_events(state_events(job))}
+    context = {"page": job_page(job, user_of(request), tab="events"), "events": told_events(state_events(job))}
     return render(request, "jobs/events.html", context)
 
 
 @require_GET
 def job_logs(request: HttpRequest, pk: int) -> HttpResponse:
-    return render(request, "jobs/logs.html", {"page": job_page(job_or_404(request, pk), reader(request), tab="logs")})
+    return render(request, "jobs/logs.html", {"page": job_page(job_or_404(request, pk), user_of(request), tab="logs")})
 
 
 @require_GET
@@ -37,7 +38,7 @@ def job_config(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_or_404(request, pk)
     spec = FinetuneSpec.model_validate(job.spec)
     texts = {"yaml": as_yaml(spec), "json": as_json(spec), "python": as_python(spec, dataset_file=job.dataset_version.file_name)}
-    return render(request, "jobs/config.html", {"page": job_page(job, reader(request), tab="config"), **texts})
+    return render(request, "jobs/config.html", {"page": job_page(job, user_of(request), tab="config"), **texts})
 
 
 @require_POST
@@ -49,7 +50,7 @@ def job_cancel(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, "Say whether to save the adapter or to discard it.")
         return redirect("job-detail", pk=pk)
     try:
-        cancel_job(job, by=reader(request), save=wish == "save")
+        cancel_job(job, by=user_of(request), save=wish == "save")
     except JobRefused as refused:
         messages.error(request, str(refused))
     return redirect("job-detail", pk=pk)

@@ -6,31 +6,32 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from webapp.accounts.requests import user_of
 from webapp.catalog.selectors import usable_models
 from webapp.jobs import prefill
 from webapp.jobs.forms import NewJobForm
 from webapp.jobs.models import Job
 from webapp.jobs.preview import preview_of
 from webapp.jobs.services import JobRefused, submit_job
-from webapp.jobs.views.request import job_or_404, reader
+from webapp.jobs.views.finding import job_or_404
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def job_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _submitted(request)
-    form = NewJobForm(user=reader(request), initial=_initial(request))
+    form = NewJobForm(user=user_of(request), initial=_initial(request))
     return _page(request, form)
 
 
 @require_POST
 def job_preview(request: HttpRequest) -> HttpResponse:
-    form = NewJobForm(request.POST, user=reader(request))
+    form = NewJobForm(request.POST, user=user_of(request))
     return render(request, "jobs/_preview.html", {"preview": preview_of(form)})
 
 
 def _submitted(request: HttpRequest) -> HttpResponse:
-    form = NewJobForm(request.POST, user=reader(request))
+    form = NewJobForm(request.POST, user=user_of(request))
     job = _submit(form) if form.is_valid() else None
     return _page(request, form, status=422) if job is None else redirect("job-detail", pk=job.pk)
 
@@ -57,8 +58,8 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     if cloned.isascii() and cloned.isdigit():
         return prefill.from_job(job_or_404(request, int(cloned[:18])))
     if request.GET.get("example"):
-        return prefill.from_example(reader(request))
-    return prefill.from_links(reader(request), model=request.GET.get("model", ""), dataset=request.GET.get("dataset", ""))
+        return prefill.from_example(user_of(request))
+    return prefill.from_links(user_of(request), model=request.GET.get("model", ""), dataset=request.GET.get("dataset", ""))
 
 
 def _page(request: HttpRequest, form: NewJobForm, *, status: int = 200) -> HttpResponse:
