@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 def train(directory: RunDirectory, *, teller: Teller) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    teller.start_phase("importing libraries", f"process {os.getpid()}")
+    teller.start_phase("Importing libraries", f"process {os.getpid()}")
     from worker.qlora.quiet import quieten_libraries
 
     quieten_libraries()

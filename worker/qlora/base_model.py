@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from worker.contract.spec import FinetuneSpec
@@ -57,6 +58,9 @@ def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -
         model = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
         )
+    except (SafetensorError, OSError) as error:
+        advice = "Fetch the model again: a file of it is damaged or missing."
+        raise RunFailed("model_unavailable", f"The base model's weights cannot be read: {error}", advice=advice) from error
     except (ValueError, KeyError) as error:
         advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
         raise RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice) from error

@@ -35,7 +35,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.plan = self.make_plan(state.max_steps)
         self.teller.tell(self.plan)
-        self.teller.start_phase("training", f"{state.max_steps} steps")
+        self.teller.start_phase("Training", f"{state.max_steps} steps")
         self._clock.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -44,7 +44,7 @@ def run(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> None:
     refuse_used_directory(directory)
     choices = choose(order, teller=teller)
 
-    teller.start_phase("reading data", f"{order.dataset_name}, {order.dataset.rows} rows")
+    teller.start_phase("Reading data", f"{order.dataset_name}, {order.dataset.rows} rows")
     check_dataset_file(directory.dataset, dataset=order.dataset)
     check_model_folder(directory.model)
     tokenizer = load_tokenizer(directory.model)
@@ -53,12 +53,12 @@ def run(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> None:
         teller.give_notice(notice)
 
     teller.start_phase(
-        "loading base model", f"{spec.base_model.name_or_path}, {describe(spec.quantization, precision=choices.precision)}"
+        "Loading base model", f"{spec.base_model.name_or_path}, {describe(spec.quantization, precision=choices.precision)}"
     )
     with sampled_while_loading(teller):
         model = load_base_model(directory.model, spec=spec, precision=choices.precision)
 
-    teller.start_phase("adding the adapter", f"rank {spec.lora.r}")
+    teller.start_phase("Adding the adapter", f"rank {spec.lora.r}")
     trainer, progress = make_trainer(
         order, directory=directory, teller=teller, choices=choices, model=model, tokenizer=tokenizer, data=data
     )
@@ -77,7 +77,7 @@ def run(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> None:
         trainer.evaluate()
     results = results_of(trainer, progress)
     assert progress.plan is not None  # training began
-    teller.start_phase("saving", "the adapter, its card and its checksums")
+    teller.start_phase("Saving", "the adapter, its card and its checksums")
     save_adapter(directory.adapter, model=trainer.model, tokenizer=tokenizer, order=order, plan=progress.plan, results=results)
     teller.tell(TrainingEnded(outcome="stopped_saved" if progress.stop_word else "finished", results=results))
 

@@ -41,7 +41,7 @@ def in_words(event: Event) -> str:
     """The event as a log line; empty for those that only fill charts."""
     match event:
         case PhaseStarted():
-            return f"{event.phase[:1].upper()}{event.phase[1:]}" + (f": {event.detail}" if event.detail else "")
+            return event.phase + (f": {event.detail}" if event.detail else "")
         case NoticeGiven():
             return f"Notice: {event.text}"
         case PlanMade():

@@ -76,10 +76,10 @@ class WatchedTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
         return norm
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        self.teller.start_phase("evaluating", f"{len(self.eval_dataset)} rows")
+        self.teller.start_phase("Evaluating", f"{len(self.eval_dataset)} rows")
         metrics = super().evaluate(*args, **kwargs)
         if self.state.global_step < self.state.max_steps and not self.control.should_training_stop:
-            self.teller.start_phase("training")
+            self.teller.start_phase("Training")
         return metrics
 
     def _get_output_dir(self, trial: Any) -> str:

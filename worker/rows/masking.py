@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from worker.contract.dataset import Mask
 from worker.rows.errors import RuleFailed
-from worker.rows.rendering import end_of_turn, render, render_with_markers
+from worker.rows.rendering import answer_header, end_of_turn, render, render_with_markers
 from worker.rows.shapes import Row
 from worker.rows.tokenizer import Tokenizer, special_tokens
 
@@ -87,10 +87,11 @@ def _by_trl_template(tokenizer: Tokenizer, *, trl_template: str | None) -> MaskR
 def _by_markers(tokenizer: Tokenizer, *, chat_template: str | None) -> MaskRow:
     _need_offsets(tokenizer)
     end_id = special_tokens(tokenizer)[end_of_turn(tokenizer)]
+    header = list(tokenizer(answer_header(tokenizer), add_special_tokens=False)["input_ids"])
 
     def mask_row(row: Row) -> Tokens:
         ids, marked = render_with_markers(tokenizer, row=row, chat_template=chat_template)
-        spans = [close_turn(ids, span=span, end_id=end_id) for span in _runs(marked)]
+        spans = [close_turn(ids, span=after_header(ids, span=span, header=header), end_id=end_id) for span in _runs(marked)]
         if len(spans) != sum(message["role"] == "assistant" for message in row.messages):
             raise RuleFailed("the generation markers do not stand around each assistant turn")
         return _label(ids, spans=spans)
@@ -108,15 +109,24 @@ def _at(marked: Sequence[int], place: int) -> int:
     return int(bool(marked[place])) if 0 <= place < len(marked) else 0
 
 
+def after_header(ids: Sequence[int], *, span: tuple[int, int], header: Sequence[int]) -> tuple[int, int]:
+    """The span without the end of the answer's header, which some markers take in (TRL's for Qwen the newline of it)."""
+    start, end = span
+    for place in range(start + 1, min(start + len(header), end) + 1):
+        if place >= len(header) and list(ids[place - len(header) : place]) == list(header):
+            return place, end
+    return span
+
+
 def close_turn(ids: Sequence[int], *, span: tuple[int, int], end_id: int) -> tuple[int, int]:
     """The span up to its end-of-turn token: what the markers put after it is cut, a token just left out is taken in."""
     start, end = span
-    inside = [place for place in range(start, end) if ids[place] == end_id]
-    if inside:
-        return start, inside[-1] + 1
     if end < len(ids) and ids[end] == end_id:
         return start, end + 1
-    raise RuleFailed("the generation markers leave out the end-of-turn token")
+    inside = [place for place in range(start, end) if ids[place] == end_id]
+    if not inside:
+        raise RuleFailed("the generation markers leave out the end-of-turn token")
+    return start, inside[-1] + 1
 
 
 def _by_turns(tokenizer: Tokenizer) -> MaskRow:

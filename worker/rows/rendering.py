@@ -40,3 +40,10 @@ def end_of_turn(tokenizer: Tokenizer) -> str:
     if not places:
         raise RuleFailed("the chat template ends a turn without a special token, so the model could not learn to stop")
     return min(places, key=lambda token: places[token])
+
+
+def answer_header(tokenizer: Tokenizer) -> str:
+    """What stands between a question and its answer, <|im_start|>assistant for one; empty if a template has nothing there."""
+    question = Row(format="messages", messages=PROBE[:1])
+    before, asked = render(tokenizer, row=question), render(tokenizer, row=question, asks=True)
+    return asked[len(before) :] if asked.startswith(before) else ""
