@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import QUICK, Dashboard
+from tests.worker.agent.dashboard import QUICK, Dashboard, is_over
 from tests.worker.agent.tiny_model import write_model
 from webapp.catalog.models import BaseModel
 from webapp.catalog.services import add_model
@@ -36,9 +37,11 @@ def pasted(command: str, log: Path, **environment: str) -> Iterator["subprocess.
         sys.stderr.write(log.read_text()[-3000:])
         raise
     finally:
+        below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
+        wait_until(lambda: all(is_over(each) for each in below), what="the end of all that it started")
 
 
 def refusal_of(command: str, folder: Path, **environment: str) -> str:
@@ -63,9 +66,9 @@ def test_the_pasted_command_joins_and_starts(dashboard: Dashboard, pool: WorkerP
         assert f"Joined pool {pool.name}" in said
     data = tmp_path / "nibble-worker"
     assert (data / "code" / "worker" / "agent" / "__main__.py").is_file()
-    again = refusal_of(f"{command} --python {shlex.quote(sys.executable)}", tmp_path)
+    again = refusal_of(f"{command} --python {shlex.quote(sys.executable)}", tmp_path / "again", HOME=str(tmp_path))
     assert again == f"{data} has joined already. Start it with {data}/start, or add --again to join anew."
-    with pasted(str(data / "start"), tmp_path / "log", **fake):
+    with pasted(str(data / "start"), tmp_path / "log-2", **fake):
         dashboard.wait_for(dashboard.submit("steps=1", pool=pool), "succeeded")
 
 
