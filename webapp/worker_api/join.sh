@@ -4,6 +4,10 @@
 set -eu
 
 URL=@URL@
+LOOK_FOR_REQUIREMENTS='
+from importlib.util import find_spec
+needed = "torch transformers trl peft bitsandbytes datasets celery redis httpx pydantic psutil"
+print(", ".join(name for name in needed.split() if find_spec(name) is None))'
 TOKEN= DATA= SLOTS= NAME= PYTHON= AGAIN=
 
 say() { printf '%s\n' "$*"; }
@@ -46,14 +50,20 @@ command -v tar >/dev/null 2>&1 || fail "The program tar is missing. Install it (
 
 if [ -n "$PYTHON" ]; then
     command -v "$PYTHON" >/dev/null 2>&1 || fail "There is no Python at $PYTHON."
-    BASE=$(command -v "$PYTHON")
+    BASE=$("$PYTHON" -c 'import sys; print(sys.executable)')
 else
     BASE=$(command -v python3 || true)
     [ -n "$BASE" ] || fail "Python is missing. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv)."
 fi
 "$BASE" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$("$BASE" --version) is too old. Install Python 3.11 or newer, or name one with --python."
-BASE=$("$BASE" -c 'import sys; print(sys.executable)')
+if [ -n "$PYTHON" ]; then
+    LACKS=$("$BASE" -c "$LOOK_FOR_REQUIREMENTS")
+    [ -z "$LACKS" ] || fail "$PYTHON lacks $LACKS. Leave --python out, and everything is installed into $DATA/venv."
+else
+    "$BASE" -c 'import venv, ensurepip' 2>/dev/null ||
+        fail "Python's venv module is missing. Install it (Debian, Ubuntu: apt install python3-venv)."
+fi
 
 say "Downloading the worker's code from $URL"
 rm -rf "$DATA/code.part" && mkdir "$DATA/code.part"
@@ -64,8 +74,6 @@ rm -rf "$DATA/code" "$DATA/bundle.tar.gz.part" && mv "$DATA/code.part" "$DATA/co
 if [ -n "$PYTHON" ]; then
     RUN_WITH=$BASE
 else
-    "$BASE" -c 'import venv, ensurepip' 2>/dev/null ||
-        fail "Python's venv module is missing. Install it (Debian, Ubuntu: apt install python3-venv)."
     say "Making a virtual environment in $DATA/venv"
     [ -x "$DATA/venv/bin/python" ] || "$BASE" -m venv "$DATA/venv" || fail "The virtual environment could not be made in $DATA/venv."
     RUN_WITH=$DATA/venv/bin/python
@@ -79,7 +87,7 @@ fi
 # Start it later without a token: DATA/start
 cat >"$DATA/start" <<END
 #!/bin/sh
-cd "\$(dirname "\$0")" && PYTHONPATH="\$PWD/code" exec "$RUN_WITH" -P -m worker.agent run --data "\$PWD"
+cd "\$(dirname "\$0")" && PYTHONPATH="\$PWD/code\${PYTHONPATH:+:\$PYTHONPATH}" exec "$RUN_WITH" -P -m worker.agent run --data "\$PWD"
 END
 chmod 700 "$DATA/start"
 
@@ -87,7 +95,7 @@ set -- --token "$TOKEN" --data "$DATA"
 [ -z "$SLOTS" ] || set -- "$@" --slots "$SLOTS"
 [ -z "$NAME" ] || set -- "$@" --name "$NAME"
 [ -z "$AGAIN" ] || set -- "$@" "$AGAIN"
-(cd "$DATA" && PYTHONPATH="$DATA/code" "$RUN_WITH" -P -m worker.agent join "$URL" "$@")
+(cd "$DATA" && PYTHONPATH="$DATA/code${PYTHONPATH:+:$PYTHONPATH}" "$RUN_WITH" -P -m worker.agent join "$URL" "$@")
 say "Starting the worker. Ctrl-C stops it; $DATA/start starts it again."
 exec "$DATA/start" </dev/null
 }

@@ -25,9 +25,7 @@ def _options() -> argparse.Namespace:
     join.add_argument("--name", default="", help="how the dashboard calls this machine (its host name)")
     join.add_argument("--slots", type=_slots, help="jobs at once (one for each GPU; one without a GPU)")
     join.add_argument("--again", action="store_true", help="replace an earlier join of this data folder")
-    run = commands.add_parser("run", help="take jobs until Ctrl-C")
-    _with_data(run)
-    run.add_argument("--url", default="", help="the dashboard's address, if it moved since the join")
+    _with_data(commands.add_parser("run", help="take jobs until Ctrl-C"))
     slot = commands.add_parser("slot", help="(started by run) ask for work without Celery")
     slot.add_argument("--seconds", type=float, default=float("inf"))
     return parser.parse_args()
@@ -59,15 +57,12 @@ def _join(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from worker.agent.joining import CannotJoin, move
     from worker.agent.membership import NotJoined
     from worker.agent.supervisor import supervise
 
     try:
-        if options.url:
-            move(options.data, url=options.url)
         supervise(options.data)
-    except (NotJoined, CannotJoin) as refusal:
+    except NotJoined as refusal:
         sys.exit(str(refusal))
 
 

@@ -62,12 +62,12 @@ class Attempt:
             return self._failed(AttemptFailed("internal", f"The worker made an error: {error!r}.", "Its log has the details."))
 
     def _fetch(self) -> None:
-        self._phase("Fetching the dataset", f"{self._order.dataset_name}, {self._order.dataset.size_bytes:,} bytes")
+        self._phase("fetching the dataset", f"{self._order.dataset_name}, {self._order.dataset.size_bytes:,} bytes")
         fetch_dataset(self._door, order=self._order, run=self._run, check=self._check)
-        self._phase("Fetching the base model", self._order.spec.base_model.name_or_path)
+        self._phase("fetching the base model", self._order.spec.base_model.name_or_path)
         self._link_model()
         self._check()
-        self._phase("Starting the trainer")
+        self._phase("starting the trainer")
 
     def _link_model(self) -> None:
         model = self._order.spec.base_model
@@ -83,7 +83,7 @@ class Attempt:
         folder = (
             base_models.example_folder(self._data, run=self._run_command, check=self._check)
             if model.kind == "example"
-            else base_models.local_folder(model.name_or_path)
+            else base_models.local_folder(model.name_or_path, self._data)
         )
         self._run.model.symlink_to(folder)
 
@@ -115,7 +115,7 @@ class Attempt:
             raise AttemptFailed(
                 "internal", "The trainer said that it had finished, but left no adapter.", "Its log has the details."
             )
-        self._phase("Uploading the adapter")
+        self._phase("uploading the adapter")
         files = upload(self._door, order=self._order, folder=self._run.adapter, check=self._check_upload)
         return Succeeded(outcome=word.outcome, results=word.results, files=files)
 

@@ -49,8 +49,7 @@ def _make_example(target: Path, run: Run) -> None:
 def hub_link(name: str, *, revision: str | None, token: str | None, folder: Path, run: Run) -> None:
     """hub_download links the model itself, or writes why not."""
     environment = {**os.environ, "PYTHONPATH": code_path(), "PYTHONUNBUFFERED": "1"}
-    environment.pop("HF_TOKEN", None)
-    if token:
+    if token:  # else the machine's own HF_TOKEN, if it has one
         environment["HF_TOKEN"] = token
     code = run(module_command("worker.agent.hub_download", name, revision or "", str(folder)), environment)
     if not (folder / "model").exists():
@@ -59,11 +58,16 @@ def hub_link(name: str, *, revision: str | None, token: str | None, folder: Path
         raise AttemptFailed("model_unavailable", said, "Mend that on Models, then clone the job.")
 
 
-def local_folder(name: str) -> Path:
-    folder = Path(name).expanduser()
+def folder_named(name: str, data: Path) -> Path:
+    """As given, or below the folder of models for a name without a leading slash."""
+    return models_folder(data) / Path(name).expanduser()
+
+
+def local_folder(name: str, data: Path) -> Path:
+    folder = folder_named(name, data)
     try:
-        if not folder.is_absolute() or not folder.is_dir():
-            raise ModelProblem(f"There is no folder {name} on this worker.")
+        if not folder.is_dir():
+            raise ModelProblem(f"There is no folder {folder} on this worker.")
         read_json(folder / "config.json")
         weight_files(folder)
     except ModelProblem as problem:

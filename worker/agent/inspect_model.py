@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from worker.agent.base_models import Run, example_folder
+from worker.agent.base_models import Run, example_folder, folder_named
 from worker.agent.ends import AttemptFailed
 from worker.agent.hub import cached_snapshot, look_at
 from worker.agent.model_files import ModelFiles, ModelProblem, read_model_folder
@@ -32,7 +32,7 @@ def _files_of(asked: InspectModel, data: Path, run: Run) -> tuple[ModelFiles, st
     if model.kind == "example":
         return read_model_folder(example_folder(data, run=run, check=_go_on)), ""
     if model.kind == "folder":
-        return read_model_folder(Path(model.name_or_path).expanduser()), ""
+        return read_model_folder(folder_named(model.name_or_path, data)), ""
     cached = cached_snapshot(model.name_or_path, revision=model.revision)
     if cached is not None:
         return read_model_folder(cached), str(model.revision)

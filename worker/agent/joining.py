@@ -38,11 +38,6 @@ def join(
     return membership
 
 
-def move(data: Path, *, url: str) -> None:
-    """The dashboard has another address now; token and pool stay."""
-    memberships.save(data, memberships.load(data).model_copy(update={"url": dashboard_url(url)}))
-
-
 def dashboard_url(text: str) -> str:
     text = text.strip().rstrip("/").removesuffix("/worker/v1/join.sh")
     parts = urlsplit(text if "://" in text else f"http://{text}")

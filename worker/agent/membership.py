@@ -49,6 +49,11 @@ def _as_reached_now(joined: Membership) -> Membership:
     return joined.model_copy(update={name: value for name, value in moved.items() if value})
 
 
+def broker_is_given() -> bool:
+    """By whoever started this worker; then what the dashboard says of its Redis is not followed."""
+    return bool(os.environ.get("NIBBLE_BROKER_URL"))
+
+
 def save(data: Path, membership: Membership) -> None:
     """Written aside and renamed: a crash leaves the old file or the new one."""
     data.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ class Supervisor:
         self._state = reply.state
         for asked in reply.inspect:
             self._inspector.look_at(asked)
-        if reply.broker_url and reply.broker_url != self._membership.broker_url:
+        if reply.broker_url and reply.broker_url != self._membership.broker_url and not memberships.broker_is_given():
             self._follow(reply.broker_url)
 
     def _follow(self, broker_url: str) -> None:

@@ -18,6 +18,7 @@ from django.db import connections
 from tests.cast import Cast, meet_the_cast
 from tests.servers import free_port, redis_server
 from tests.waiting import wait_until
+from webapp.celeryapp import app as celery
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, JobEvent, JobStatus
 from webapp.jobs.services import submit_job
@@ -183,8 +184,24 @@ def running_dashboard(folder: Path, *, model: Path, lease_seconds: float) -> Ite
         web = Web(url, env, folder / "web.log")
         programs.callback(web.stop)
         web.start()
-        with database_of(folder):
+        with database_of(folder), ringing_through(env["REDIS_URL"]):
             yield Dashboard(url, env, _cast_with_files(folder, model), folder, redis, web)
+
+
+@contextmanager
+def ringing_through(url: str) -> Iterator[None]:
+    """A submit of this process rings the dashboard's own Redis."""
+    kept = celery.conf.broker_url
+    try:
+        _ring_at(url)
+        yield
+    finally:
+        _ring_at(kept)
+
+
+def _ring_at(url: str) -> None:
+    celery.conf.broker_url = url
+    celery._after_fork()  # forgets its connections, as in a new process
 
 
 @contextmanager

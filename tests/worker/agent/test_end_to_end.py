@@ -55,11 +55,11 @@ def test_it_works(dashboard: Dashboard, host: Host) -> None:
     assert steps == [1, 2, 3, 4, 5]
     phases = [event.data["phase"] for event in JobEvent.objects.filter(job=job, kind="phase").order_by("cursor")]
     assert phases == [
-        "Fetching the dataset",
-        "Fetching the base model",
-        "Starting the trainer",
+        "fetching the dataset",
+        "fetching the base model",
+        "starting the trainer",
         "Training",
-        "Uploading the adapter",
+        "uploading the adapter",
     ]
     assert "step 5 loss 2.6667" in logs(job)
 

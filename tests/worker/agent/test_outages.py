@@ -8,6 +8,7 @@ from tests.servers import redis_server
 from tests.waiting import wait_until
 from tests.worker.agent.dashboard import ENDED, Dashboard
 from webapp.jobs.models import Attempt, Job, JobEvent
+from webapp.jobs.services import cancel_job
 from webapp.pools.models import WorkerPool
 
 LEASE_SECONDS = 120  # an outage of the web must not cost an attempt here
@@ -47,12 +48,14 @@ def test_a_busy_slot_leaves_rings_to_free_ones(dashboard: Dashboard, pool: Worke
         dashboard.worker(tmp_path / "two", pool=pool, NIBBLE_POLL_SECONDS="600") as two,
     ):
         wait_until(lambda: "ready." in one.said and "ready." in two.said, what="Celery is ready")
-        long = dashboard.submit("steps=400 step_ms=20", pool=pool)
+        long = dashboard.submit("steps=5000 step_ms=20", pool=pool)
         dashboard.wait_for(long, "running")
         for number in range(4):
             dashboard.wait_for(dashboard.submit(f"steps=1 #{number}", pool=pool), "succeeded", seconds=20)
         long.refresh_from_db()
         assert long.status == "running", "the short ones did not wait for the long one"
+        cancel_job(long, by=dashboard.cast.alice, save=False)
+        dashboard.wait_for(long, "cancelled")
 
 
 def test_a_worker_without_redis_asks(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
