@@ -18,7 +18,7 @@ from webapp.launcher.visitor import Visitor
 
 PRESET = ROOT / "worker" / "contract" / "presets" / "first_adapter.json"
 BLOCKS = ("quantization", "lora", "optimizer", "training", "data")
-PROMPT = "What is the capital of Italy?"
+PROMPT = "What is the capital of Germany?"
 JOB_SECONDS = 1800.0
 ENDED = ("succeeded", "failed", "cancelled")
 
