@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.staged import Staged, staged_nibble
 
-TALLEST = 2600  # pixels: a page of a thousand lines is not a picture
+TALLEST = 1900  # pixels: a page of a thousand lines is not a picture
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Shot:
     who: str = "alice"
     wait_for: str = "main"
     click: str = ""
+    whole: bool = True
+    """The page in full, not only what the window shows."""
     fill: tuple[tuple[str, str], ...] = ()
 
 
@@ -39,7 +41,7 @@ SHOTS = (
     Shot("job-new", "/jobs/new?example=1"),
     Shot("job-new-wrong", "/jobs/new?clone={failed}", fill=WRONG, click="#job-form .submit"),
     Shot("job-running", "/jobs/{running}/", wait_for="#chart-loss canvas"),
-    Shot("job-cancel", "/jobs/{running}/", wait_for="#chart-loss canvas", click="[data-opens=stop-job]"),
+    Shot("job-cancel", "/jobs/{running}/", wait_for="#chart-loss canvas", click="[data-opens=stop-job]", whole=False),
     Shot("job-queued", "/jobs/{queued}/", wait_for=LIVE),
     Shot("job-starting", "/jobs/{starting}/", wait_for=LIVE),
     Shot("job-succeeded", "/jobs/{succeeded}/", wait_for="#chart-loss canvas"),
@@ -129,7 +131,8 @@ def photograph(page: Page, shot: Shot, path: Path, wrong: list[str]) -> None:
     if wide > 0:
         wrong.append(f"is {wide} px wider than the window")
     width, height = page.evaluate("() => [innerWidth, document.documentElement.scrollHeight]")
-    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)})
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)}
+    page.screenshot(path=path, full_page=True, clip=clip) if shot.whole else page.screenshot(path=path)
 
 
 if __name__ == "__main__":
