@@ -109,7 +109,7 @@ def unit(run: Run) -> None:
 
 
 def torch(run: Run) -> None:
-    run.pytest("torch tests", "-m", "torch and not gpu")
+    run.pytest("torch tests", "-m", "torch and not gpu and not journey")
 
 
 def journeys(run: Run) -> None:
