@@ -13,6 +13,7 @@ import httpx
 
 from tests.servers import free_port, redis_server
 from tests.waiting import wait_until
+from webapp.launcher.programs import SOCKETS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +48,7 @@ def running_stack(**environment: str) -> Iterator[Stack]:
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True)
         command = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", str(port), "--no-access-log"]
-        options = ["--log-level", "warning", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
+        options = ["--log-level", "warning", *SOCKETS]
         web = subprocess.Popen([*command, *options], env=env, cwd=ROOT)
         try:
             url = f"http://127.0.0.1:{port}"

@@ -7,6 +7,8 @@ from pathlib import Path
 from webapp.launcher.children import ROOT, Program
 from webapp.launcher.ports import names_of_this_machine
 
+# Browsers send next to nothing. Compressing the same bytes for each of 1000 sockets would cost a core.
+SOCKETS = ("--ws-max-size", "65536", "--ws-per-message-deflate", "false")
 TRAINER_STOP_SECONDS = 30.0  # the agent ends its trainer first
 
 
@@ -25,7 +27,9 @@ def child_environment(*, data: Path, redis_url: str, host: str) -> dict[str, str
 
 def web(*, host: str, port: int, environment: dict[str, str]) -> Program:
     # Open sockets do not hold the server up: 3 s after it was asked to end, it does. Browsers come back by themselves.
-    options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "3", "--no-access-log", "--ws-max-size", "65536"]
+    options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "3", "--no-access-log", *SOCKETS]
+    # Request bodies are spooled to a temporary file first: on the disk of the data folder, not in a small /tmp.
+    environment = environment | {"TMPDIR": f"{environment['NIBBLE_DATA']}/uploads"}
     return Program("web", [sys.executable, "-m", "uvicorn", "webapp.asgi:application", *options], environment, stop_seconds=6)
 
 
