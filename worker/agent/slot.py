@@ -20,6 +20,7 @@ from worker.agent.host import free_memory_bytes
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.membership import Membership, load
 from worker.agent.pace import Pace
+from worker.contract import PROTOCOL
 from worker.contract.orders import Claim, Failed, Finish, WorkOrder
 
 logger = logging.getLogger(__name__)
@@ -77,11 +78,10 @@ class Slot:
             return None
         if raw is None:
             return None
-        try:
-            return WorkOrder.model_validate_json(raw)
-        except ValidationError as error:
-            _hand_back(door, raw, error)
-            return None
+        order = _read_order(raw)
+        if order is None:
+            _hand_back(door, raw)
+        return order
 
     def _run(self, order: WorkOrder, door: Door, reporting_door: Door) -> None:
         try:
@@ -96,9 +96,18 @@ class Slot:
         return Door(self.membership.url, self.membership.worker_token)
 
 
-def _hand_back(door: Door, raw: bytes, error: ValidationError) -> None:
-    """An order of a newer dashboard: the job fails with a sentence instead of waiting for its lease."""
-    logger.error("This worker does not understand a work order of its dashboard: %s", error)
+def _read_order(raw: bytes) -> WorkOrder | None:
+    """None for the order of a newer dashboard."""
+    try:
+        order = WorkOrder.model_validate_json(raw)
+    except ValidationError as error:
+        logger.error("This worker does not understand a work order of its dashboard: %s", error)
+        return None
+    return order if order.protocol <= PROTOCOL else None
+
+
+def _hand_back(door: Door, raw: bytes) -> None:
+    """The job fails with a sentence instead of waiting for its lease."""
     try:
         order = json.loads(raw)
         number, fence = int(order["attempt_id"]), int(order["fence"])

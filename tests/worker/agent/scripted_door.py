@@ -25,6 +25,8 @@ class ScriptedDoor:
         self.finished: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
         self.dataset = b""
+        self.orders: list[dict[str, Any]] = []
+        """Given out by claims, one each; then 204."""
 
     @property
     def acked(self) -> int:
@@ -68,7 +70,9 @@ def _handler(door: ScriptedDoor) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self._body())
             kind = self.path.rpartition("/")[2]
-            if not self._misbehave(door.finish_answers if kind == "finish" else door.answers):
+            if kind == "claim":
+                self._reply(*((200, door.orders.pop(0)) if door.orders else (204, {})))
+            elif not self._misbehave(door.finish_answers if kind == "finish" else door.answers):
                 self._reply(*(door.events(body) if kind == "events" else door.finish(body)))
 
         def do_PUT(self) -> None:
@@ -98,7 +102,7 @@ def _handler(door: ScriptedDoor) -> type[BaseHTTPRequestHandler]:
             return True
 
         def _reply(self, status: int, body: dict[str, Any]) -> None:
-            content = json.dumps(body).encode()
+            content = b"" if status == 204 else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
