@@ -42,7 +42,8 @@ class Run:
 
     def stage(self, name: str, *command: str, **changes: str) -> None:
         """A failed stage does not hide what the next ones find."""
-        print(f"\n── {name}: {' '.join(command)}", flush=True)
+        shown = [*command[:8], f"… {len(command) - 8} more"] if len(command) > 12 else command
+        print(f"\n── {name}: {' '.join(shown)}", flush=True)
         began = time.monotonic()
         done = subprocess.run([*python_command(command)], cwd=ROOT, env=test_environment(self.folder) | changes)
         self.seconds[name] = time.monotonic() - began

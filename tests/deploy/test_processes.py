@@ -9,9 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,11 @@ def test_a_job_goes_through_the_containers_processes(stack: Stack, running: Any,
 
     ready = visitor.http.get("/readyz")
     assert ready.json()["parts"] == {"database": "ok", "migrations": "ok", "redis": "ok"}
+
+    bundle = visitor.http.get("/worker/v1/bundle.tar.gz")
+    assert bundle.is_success
+    with tarfile.open(fileobj=BytesIO(bundle.content)) as packed:
+        assert {"worker/agent/__main__.py", "worker/qlora/__main__.py", "worker/requirements.txt"} <= set(packed.getnames())
 
     running(worker_program(stack, tmp_path), folder=lay_out("worker/Dockerfile", stack.folder / "worker"))
     job = submit(visitor)

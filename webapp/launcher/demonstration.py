@@ -1,5 +1,7 @@
 """Runs the demo beside the programs that it needs: a process of its own, in the same terminal, while they are watched over."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,5 +27,6 @@ def run_demo(supervisor: Supervisor, environment: Mapping[str, str], *, link: st
         supervisor.watch(lambda: process.poll() is not None)
         return process.returncode
     finally:
-        process.terminate()
-        process.wait()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # with the model that it may be asking just now
+            process.wait()

@@ -1,5 +1,6 @@
 """What must be there before the programs start: tables, the first administrator and examples, the example model."""
 
+import shutil
 import sys
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,17 @@ from webapp.launcher.refusals import CannotStart
 from webapp.launcher.terminal import step
 
 EXAMPLE_MODEL = "smollm2-135m-instruct"
+NEEDED_GIB, MODEL_GIB = 0.5, 1.0
+
+
+def check_room(data: Path) -> None:
+    """A full disk stops the start, not the first job."""
+    needed = NEEDED_GIB if (model_folder(data) / "config.json").exists() else NEEDED_GIB + MODEL_GIB
+    free = shutil.disk_usage(data).free / 2**30
+    if free < needed:
+        raise CannotStart(
+            f"The disk of the data folder {data} has {free:.1f} GiB free; at least {needed:g} GiB are needed to start."
+        )
 
 
 def migrate() -> None:

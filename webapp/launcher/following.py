@@ -21,10 +21,14 @@ def run_shown(
         ) as process,
     ):
         assert process.stdout is not None
-        for chunk in _chunks(process.stdout.fileno()):
-            kept.write(chunk)
-            lines = chunk.decode(errors="replace").replace("\r", "\n").splitlines()
-            shown.tell(next(filter(None, map(progress_of, reversed(lines))), ""))
+        try:
+            for chunk in _chunks(process.stdout.fileno()):
+                kept.write(chunk)
+                lines = chunk.decode(errors="replace").replace("\r", "\n").splitlines()
+                shown.tell(next(filter(None, map(progress_of, reversed(lines))), ""))
+        except BaseException:
+            process.kill()  # Ctrl-C here must not wait for its end
+            raise
     return process.returncode
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from worker.contract.events import PlanMade, Results
 from worker.contract.orders import WorkOrder
 from worker.qlora.failures import Diverged
-from worker.qlora.files import publish_folder, sha256_of
+from worker.qlora.files import publish_folder, removed_on_failure, sha256_of
 from worker.qlora.lora import adapter_is_finite
 from worker.qlora.model_card import write_card
 
@@ -21,12 +21,13 @@ def save_adapter(folder: Path, *, model: Any, tokenizer: Any, order: WorkOrder, 
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    _write_weights(part, model=model, order=order)
-    tokenizer.save_pretrained(part)
-    (part / "training_spec.json").write_text(order.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (part / "README.md").write_text(write_card(order, plan=plan, results=results), encoding="utf-8")
-    _write_checksums(part)
-    publish_folder(part, final=folder)
+    with removed_on_failure(part):
+        _write_weights(part, model=model, order=order)
+        tokenizer.save_pretrained(part)
+        (part / "training_spec.json").write_text(order.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (part / "README.md").write_text(write_card(order, plan=plan, results=results), encoding="utf-8")
+        _write_checksums(part)
+        publish_folder(part, final=folder)
 
 
 def _write_weights(part: Path, *, model: Any, order: WorkOrder) -> None:

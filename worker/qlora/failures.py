@@ -5,6 +5,9 @@ import errno
 from worker.contract.events import FailureCause, TrainingFailed
 
 SENTENCE_CHARS = 1900
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# safetensors and torch wrap the error of the file system in errors of their own
+NO_ROOM_IN_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "failed writing file")
 
 
 class RunFailed(Exception):
@@ -32,16 +35,18 @@ def explain(error: BaseException) -> TrainingFailed:
         return _event(error.cause, error.message, error.advice)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return _out_of_memory(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_disk_full(error):
         advice = "Free some space on the worker's disk, or checkpoint less often."
         return _event("disk_full", "The worker's disk is full; the run could not be written.", advice)
-    if "No space left on device" in str(error):  # safetensors wraps it in an error of its own
-        return _event(
-            "disk_full", "The worker's disk is full; the run could not be written.", "Free some space on the worker's disk."
-        )
     if isinstance(error, KeyboardInterrupt):
         return _event("trainer_killed", "The trainer was interrupted from the keyboard.")
     return _event("internal", f"The trainer failed: {type(error).__name__}: {error}", "The log has the traceback.")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    return any(words in str(error) for words in NO_ROOM_IN_WORDS)
 
 
 def _out_of_memory(error: BaseException) -> TrainingFailed:

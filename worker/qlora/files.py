@@ -2,7 +2,20 @@
 
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def removed_on_failure(part: Path) -> Iterator[None]:
+    """What was half written takes up the disk that may just have run full."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def publish_folder(part: Path, *, final: Path) -> None:

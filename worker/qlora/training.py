@@ -14,6 +14,7 @@ from worker.contract.spec import FinetuneSpec
 from worker.contract.training import Training
 from worker.qlora.checkpoint import publish_checkpoint, rotate_checkpoints, unfinished_folder
 from worker.qlora.failures import Diverged
+from worker.qlora.files import removed_on_failure
 from worker.qlora.optimizer import optimizer_arguments
 from worker.qlora.precision import Precision
 from worker.qlora.telling import Teller
@@ -87,8 +88,10 @@ class WatchedTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoints = Path(self.args.output_dir)
-        super()._save_checkpoint(model, trial)
-        self.teller.tell(publish_checkpoint(checkpoints, step=self.state.global_step))
+        with removed_on_failure(unfinished_folder(checkpoints)):
+            super()._save_checkpoint(model, trial)
+            saved = publish_checkpoint(checkpoints, step=self.state.global_step)
+        self.teller.tell(saved)
         rotate_checkpoints(checkpoints)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

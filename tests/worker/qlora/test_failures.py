@@ -20,6 +20,7 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError(), "out_of_memory", "machine"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full", "disk"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk_full", "disk"),
+        (RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file data/0"), "disk_full", "disk"),
         (KeyboardInterrupt(), "trainer_killed", "keyboard"),
         (ZeroDivisionError("division by zero"), "internal", "ZeroDivisionError: division by zero"),
         (RuntimeError("x" * 10_000), "internal", "RuntimeError"),

@@ -1,6 +1,8 @@
 """What cannot be trained ends with one sentence and what to change, before anything slow where that is possible."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,22 @@ def test_a_directory_that_was_used_before(tmp_path: Path, tiny_model: Path) -> N
     run.adapter.mkdir()
     assert train(run) == 1
     assert "already has an adapter" in failed(run).message
+
+
+@pytest.mark.parametrize("training", [{}, {"save_steps": 2}], ids=["at the adapter", "at a checkpoint"])
+def test_a_disk_without_room_leaves_nothing_half_written(tmp_path: Path, tiny_model: Path, training: dict[str, int]) -> None:
+    """Files may grow to 64 KB here; an adapter of rank 64 has 524."""
+    run = write_run(tmp_path / "run", model=tiny_model, lora={"r": 64}, training=training)
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); from worker.qlora.__main__ import main; "
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited + "sys.exit(main(sys.argv[1:]))", str(run.path)], capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert failed(run).cause == "disk_full"
+    assert not any((run.path / name).exists() for name in ("adapter", "adapter.part", "checkpoints.part"))
+    assert not list(run.checkpoints.iterdir())
 
 
 @pytest.mark.parametrize("content", [None, b"{", b'{"attempt_id": 1}'])

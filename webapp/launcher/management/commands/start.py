@@ -47,6 +47,7 @@ def run(machine: Machine, *, email: str, demo: bool, leave: bool) -> int:
     supervisor = Supervisor(machine.data / "logs")
     try:
         check_can_listen(machine.host, machine.port)
+        first_steps.check_room(machine.data)
         first_steps.migrate()
         first_steps.first_run(email=email)
         if machine.with_worker:

@@ -1,0 +1,130 @@
+"""What Nibble's trainer costs over the same TRL script without it. Aim: at most 3 % of a step.
+
+    python -m bench.trainer_overhead --model .data/worker/models/smollm2-135m-instruct
+
+Runs both in turn, each in a process of its own, with the example dataset and the first adapter's preset. The loop is timed
+from the end of step 1 to the end of the last step; the whole is from start to exit, with imports, loading and saving. The
+losses of both must agree, or they did not do the same work.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.machine import keep
+from tests.worker.qlora.runs import told, write_run
+from worker.contract.events import MetricsLogged
+from worker.contract.run_directory import RunDirectory
+
+ROOT = Path(__file__).resolve().parents[1]
+DATASET = ROOT / "webapp" / "datasets" / "examples" / "ship_log_style.jsonl"
+PRESET = ROOT / "worker" / "contract" / "presets" / "first_adapter.json"
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+AIM_PERCENT = 3.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    loop_seconds: float
+    whole_seconds: float
+    cpu_seconds: float
+    """Of the whole process; less shaken by other work on the machine than the clock on the wall."""
+    losses: tuple[float, ...]
+
+
+def main() -> None:
+    asked = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        rows = write_rows(runs, model=asked.model.resolve(), steps=asked.steps)
+        pairs = []
+        for number in range(asked.pairs):
+            run = make_run(runs / f"pair-{number}", model=asked.model.resolve(), steps=asked.steps)
+            pairs.append((run_nibble(run), run_plain(run, rows=rows)))
+            nibble, plain = pairs[-1]
+            print(f"pair {number + 1}: loop {nibble.loop_seconds:.1f} s and {plain.loop_seconds:.1f} s", flush=True)
+    report(pairs, steps=asked.steps)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.trainer_overhead")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the example model")
+    parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=20)
+    return parser.parse_args()
+
+
+def make_run(folder: Path, *, model: Path, steps: int) -> RunDirectory:
+    blocks = json.loads(PRESET.read_text())
+    blocks["training"]["max_steps"] = steps
+    return write_run(folder, model=model, rows=DATASET.read_bytes(), **blocks)
+
+
+def write_rows(folder: Path, *, model: Path, steps: int) -> Path:
+    """The rows as Nibble tokenises them: TRL by itself has no mask for this model's template."""
+    from worker.contract.orders import WorkOrder
+    from worker.qlora.base_model import load_tokenizer
+    from worker.qlora.dataset import prepare_data
+
+    run = make_run(folder / "rows", model=model, steps=steps)
+    order = WorkOrder.model_validate_json(run.order.read_bytes())
+    data = prepare_data(run.dataset, spec=order.spec, tokenizer=load_tokenizer(model)).train
+    path = folder / "rows.json"
+    path.write_text(json.dumps({name: list(data[name]) for name in ("input_ids", "labels")}))
+    return path
+
+
+def run_nibble(run: RunDirectory) -> Timing:
+    whole, cpu = timed([sys.executable, "-m", "worker.qlora", str(run.path)])
+    steps = told(run, MetricsLogged)
+    loop = (steps[-1].at - steps[0].at).total_seconds()
+    return Timing(loop, whole, cpu, tuple(step.loss for step in steps if step.loss is not None))
+
+
+def run_plain(run: RunDirectory, *, rows: Path) -> Timing:
+    result = run.path / "plain.json"
+    whole, cpu = timed([sys.executable, "-m", "bench.plain_trl", str(run.path), str(rows), str(result)])
+    measured = json.loads(result.read_text())
+    return Timing(measured["loop_seconds"], whole, cpu, tuple(measured["losses"]))
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of a process."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, env={**os.environ, **ENVIRONMENT}, cwd=ROOT, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def report(pairs: list[tuple[Timing, Timing]], *, steps: int) -> None:
+    difference = max(abs(a - b) for nibble, plain in pairs for a, b in zip(nibble.losses, plain.losses, strict=True))
+    figures = {
+        "what": "Nibble's trainer against the same TRL script, example model and preset",
+        "steps": steps,
+        "pairs": [{"nibble": asdict(nibble), "plain_trl": asdict(plain)} for nibble, plain in pairs],
+        "largest_difference_of_losses": difference,
+        "loop_overhead_percent": overhead(pairs, "loop_seconds"),
+        "whole_overhead_percent": overhead(pairs, "whole_seconds"),
+        "cpu_overhead_percent": overhead(pairs, "cpu_seconds"),
+        "load_average": os.getloadavg()[0],
+        "aim_percent": AIM_PERCENT,
+    }
+    keep("trainer_overhead", figures, packages=("torch", "transformers", "trl", "peft", "bitsandbytes"))
+    assert difference < 0.01, "the two did not do the same work"
+
+
+def overhead(pairs: list[tuple[Timing, Timing]], name: str) -> float:
+    """Of the fastest runs: other work on the machine only ever adds time. The median is in the pairs for who wants it."""
+    nibble, plain = (min(getattr(pair[side], name) for pair in pairs) for side in (0, 1))
+    return round(100 * (nibble / plain - 1), 2)
+
+
+if __name__ == "__main__":
+    main()
