@@ -224,11 +224,14 @@ def test_a_trainer_that_does_not_stop_is_ended(dashboard: Dashboard, host: Host)
 
 def test_a_second_worker_of_the_same_machine_takes_jobs(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
     with dashboard.worker(tmp_path / "one", pool=pool), dashboard.worker(tmp_path / "two", pool=pool):
-        jobs = [dashboard.submit(f"steps=40 step_ms=50 #{n}", pool=pool) for n in range(2)]
-        for job in jobs:
-            dashboard.wait_for(job, *ENDED)
-    assert [job.status for job in jobs] == ["succeeded", "succeeded"]
-    workers = {attempt.worker.name for attempt in Attempt.objects.filter(job__in=jobs).select_related("worker")}
+        long = dashboard.submit("steps=5000 step_ms=50", pool=pool)
+        dashboard.wait_for_step(long, 1)
+        short = dashboard.submit("steps=3", pool=pool)
+        dashboard.wait_for(short, *ENDED)
+        cancel_job(long, by=dashboard.cast.alice, save=False)
+        dashboard.wait_for(long, *ENDED)
+    assert short.status == "succeeded"
+    workers = {attempt.worker_id for attempt in Attempt.objects.filter(job__in=(long, short))}
     assert len(workers) == 2
 
 

@@ -23,10 +23,10 @@ def test_a_web_that_was_away_gets_every_event_once(dashboard: Dashboard, pool: W
         job = dashboard.submit("steps=60 step_ms=25", pool=pool)
         dashboard.wait_for_step(job, 3)
         dashboard.web.stop()
-        wait_until(lambda: "is away" in agent.said, what="the agent notices")
+        wait_until(lambda: f"{dashboard.url} is away" in agent.said, what="the supervisor notices")
         dashboard.web.start()
         dashboard.wait_for(job, *ENDED)
-        wait_until(lambda: "answers again" in agent.said, what="the agent notices that, too")
+        wait_until(lambda: f"{dashboard.url} answers again" in agent.said, what="the supervisor notices that, too")
     assert job.status == "succeeded"
     assert steps(job) == list(range(1, 61))
     assert Attempt.objects.filter(job=job).count() == 1
