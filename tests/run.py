@@ -28,6 +28,7 @@ unit      everything without tensors and browser, on SQLite; the claim and inges
 torch     real QLoRA training on the CPU
 journeys  a real browser against real processes
 """
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")  # tests of real processes wait more than they compute
 NOT_UNIT = "not torch and not gpu and not journey"
 
 
@@ -105,8 +106,8 @@ def types(run: Run) -> None:
 
 def unit(run: Run) -> None:
     find_nginx()
-    run.pytest("unit tests", "-m", NOT_UNIT)
-    run.pytest("unit tests on PostgreSQL", "-m", f"postgres and {NOT_UNIT}", "--postgres")
+    run.pytest("unit tests", *SIDE_BY_SIDE, "-m", NOT_UNIT)
+    run.pytest("unit tests on PostgreSQL", *SIDE_BY_SIDE, "-m", f"postgres and {NOT_UNIT}", "--postgres")
 
 
 def torch(run: Run) -> None:
