@@ -1,5 +1,6 @@
 """The jobs of the public API: submitted, read, followed and cancelled; strangers see nothing; each wrong field is named."""
 
+import json
 from typing import Any
 
 import pytest
@@ -151,3 +152,29 @@ def test_pages_of_the_list_meet(cast: Cast, alice: Client) -> None:
     second = alice.get(f"/api/v1/jobs?limit=2&before={first['data'][-1]['id']}").json()
     assert [job["id"] for job in first["data"] + second["data"]] == jobs[::-1]
     assert (first["has_more"], second["has_more"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b'{"name": "' + b"x" * 3_000_000 + b'"}', 413),
+        (b'{"name": "\xff"}', 400),
+        (b"[" * 100_000, 400),
+        (b"", 422),
+        (b"[]", 422),
+        (b"null", 422),
+        (b'{"name": NaN}', 422),
+    ],
+    ids=["large", "not UTF-8", "deep", "empty", "a list", "null", "NaN"],
+)
+def test_odd_bodies_are_refused_and_nothing_breaks(alice: Client, text: bytes, status: int) -> None:
+    response = alice.post("/api/v1/jobs", text, content_type=JSON)
+    assert response.status_code == status, response.content[:300]
+    assert response.json()["error"]["message"]
+    assert not Job.objects.exists()
+
+
+def test_text_that_no_database_takes_is_refused(cast: Cast, alice: Client) -> None:
+    for name in ("a\x00b", "\ud800", "x" * 101):
+        response = alice.post("/api/v1/jobs", json.dumps(body(cast, name=name)), content_type=JSON)
+        assert (response.status_code, response.json()["error"]["param"]) == (422, "name"), name
