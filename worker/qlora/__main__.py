@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 from worker.contract.run_directory import RunDirectory
-from worker.qlora.failures import explain
+from worker.qlora.failures import RunFailed, explain
 from worker.qlora.lifeline import hold_on_to_agent
 from worker.qlora.telling import Teller
 
@@ -34,7 +34,10 @@ def main(arguments: list[str]) -> int:
     try:
         train(directory, teller=teller)
     except BaseException as error:
-        traceback.print_exc()
+        if (
+            not isinstance(error, RunFailed) or error.__cause__ is not None
+        ):  # the sentence says it all where nothing was raised before
+            traceback.print_exc()
         teller.tell(explain(error))
         return 1
     return 0
