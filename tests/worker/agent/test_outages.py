@@ -51,7 +51,7 @@ def test_a_busy_slot_leaves_rings_to_free_ones(dashboard: Dashboard, pool: Worke
         long = dashboard.submit("steps=5000 step_ms=20", pool=pool)
         dashboard.wait_for(long, "running")
         for number in range(4):
-            dashboard.wait_for(dashboard.submit(f"steps=1 #{number}", pool=pool), "succeeded", seconds=20)
+            dashboard.wait_for(dashboard.submit(f"steps=1 #{number}", pool=pool), "succeeded", seconds=50)
         long.refresh_from_db()
         assert long.status == "running", "the short ones did not wait for the long one"
         cancel_job(long, by=dashboard.cast.alice, save=False)
