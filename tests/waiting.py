@@ -8,7 +8,7 @@ Answer = TypeVar("Answer")
 
 
 def wait_until(
-    question: Callable[[], Answer], *, what: str, seconds: float = 30, every: float = 0.05, alive: Callable[[], bool] | None = None
+    question: Callable[[], Answer], *, what: str, seconds: float = 60, every: float = 0.05, alive: Callable[[], bool] | None = None
 ) -> Answer:
     """Asks until the answer is truthy and returns it; fails after `seconds`, or as soon as `alive` says no."""
     deadline = time.monotonic() + seconds

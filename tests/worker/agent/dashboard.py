@@ -105,7 +105,7 @@ class Dashboard:
             spec=spec,
         )
 
-    def wait_for(self, job: Job, *statuses: str, seconds: float = 30) -> Job:
+    def wait_for(self, job: Job, *statuses: str, seconds: float = 60) -> Job:
         def there() -> bool:
             job.refresh_from_db()
             return job.status in statuses
