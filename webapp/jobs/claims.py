@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from webapp.jobs.clock import database_now
 from webapp.jobs.lifecycle import lose_attempt, move_job
-from webapp.jobs.models import OPEN_ATTEMPT, Attempt, Job, JobStatus
+from webapp.jobs.models import OPEN_ATTEMPT, Attempt, HeldSlot, Job, JobStatus
 from webapp.pools.models import Worker
 from worker.contract.dataset import DatasetRef
 from worker.contract.orders import Claim, WorkOrder
@@ -21,11 +21,21 @@ def claim_job(worker: Worker, claim: Claim) -> WorkOrder | None:
     if worker.state != Worker.State.ENABLED or claim.slot >= worker.slots:
         return None
     _close_what_the_slot_left(worker, claim.slot)
+    free = _free_slots(worker, first=claim.slot)
     for job in _queued(worker):
-        attempt = _open_attempt(job, worker, claim.slot)
+        if len(free) < job.slots:  # a job on several GPUs waits for them on one host; a smaller one behind it may go first
+            continue
+        slots = free[: job.slots]
+        attempt = _open_attempt(job, worker, slots)
         if attempt is not None:
-            return _work_order(job, attempt)
+            return _work_order(job, attempt, slots)
     return None
+
+
+def _free_slots(worker: Worker, *, first: int) -> list[int]:
+    """The asking slot, then the others that nobody holds; none if the asking slot itself belongs to an attempt of another."""
+    held = set(HeldSlot.objects.filter(worker=worker).values_list("slot", flat=True))
+    return [] if first in held else [first, *(slot for slot in range(worker.slots) if slot != first and slot not in held)]
 
 
 def _queued(worker: Worker) -> list[Job]:
@@ -40,7 +50,7 @@ def _close_what_the_slot_left(worker: Worker, slot: int) -> None:
         lose_attempt(attempt, why=why, most_attempts=settings.MAX_ATTEMPTS)
 
 
-def _open_attempt(job: Job, worker: Worker, slot: int) -> Attempt | None:
+def _open_attempt(job: Job, worker: Worker, slots: list[int]) -> Attempt | None:
     fence = job.fence + 1
     try:
         with transaction.atomic():
@@ -52,23 +62,25 @@ def _open_attempt(job: Job, worker: Worker, slot: int) -> Attempt | None:
                 number=job.attempts.count() + 1,
                 fence=fence,
                 worker=worker,
-                slot=slot,
+                slot=slots[0],
                 lease_until=database_now() + timedelta(seconds=settings.LEASE_SECONDS),
             )
+            HeldSlot.objects.bulk_create(HeldSlot(worker=worker, slot=slot, attempt=attempt) for slot in slots)
             why = f"Claimed by worker {worker.name} of pool {worker.pool.name}, attempt {attempt.number}."
             if not move_job(job, JobStatus.STARTING, why=why, attempt=attempt, progress={}, failure=None):
                 raise IntegrityError("the job left the queue")
             return attempt
-    except IntegrityError:  # the slot or the job has an open attempt already: the constraint decides
+    except IntegrityError:  # a slot or the job has an open attempt already: the constraint decides
         return None
 
 
-def _work_order(job: Job, attempt: Attempt) -> WorkOrder:
+def _work_order(job: Job, attempt: Attempt, slots: list[int]) -> WorkOrder:
     version = job.dataset_version
     return WorkOrder(
         attempt_id=attempt.pk,
         attempt_number=attempt.number,
         fence=attempt.fence,
+        slots=tuple(slots),
         job_id=job.pk,
         job_name=job.name,
         lease_seconds=settings.LEASE_SECONDS,

@@ -15,7 +15,7 @@ from django.db.models import F
 from webapp.accounts.models import User
 from webapp.jobs.clock import database_now
 from webapp.jobs.live import ring_job
-from webapp.jobs.models import ENDED_JOB, HELD_JOB, Attempt, AttemptStatus, Job, JobEvent, JobStatus
+from webapp.jobs.models import ENDED_JOB, HELD_JOB, Attempt, AttemptStatus, HeldSlot, Job, JobEvent, JobStatus
 
 S, A = JobStatus, AttemptStatus
 
@@ -91,13 +91,15 @@ def _times_of(to: JobStatus, now: datetime) -> dict[str, Any]:
 
 
 def move_attempt(attempt: Attempt, to: AttemptStatus, **conditions: Any) -> bool:
-    """Moves the attempt if its status allows it and `conditions` (fence, lease_until__lt ...) hold."""
+    """Moves the attempt if its status allows it and `conditions` (fence, lease_until__lt ...) hold. An end gives its slots back."""
     sources = [source for source, targets in ATTEMPT_MOVES.items() if to in targets]
     now = database_now()
     times = {"started_at": now} if to == A.RUNNING else {"ended_at": now}
     moved = Attempt.objects.filter(pk=attempt.pk, status__in=sources, **conditions).update(status=to, **times)
     if moved:
         attempt.status = to
+        if not ATTEMPT_MOVES[to]:
+            HeldSlot.objects.filter(attempt=attempt.pk).delete()
     return bool(moved)
 
 

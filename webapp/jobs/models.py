@@ -55,6 +55,8 @@ class Job(models.Model):
     dataset_version = models.ForeignKey("datasets.DatasetVersion", on_delete=models.PROTECT, related_name="jobs")
     spec = models.JSONField()
     """worker.contract.spec.FinetuneSpec"""
+    slots = models.PositiveSmallIntegerField(default=1)
+    """Slots of one host that it takes at once: one a GPU."""
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.DRAFT)
@@ -99,6 +101,7 @@ class Attempt(models.Model):
     fence = models.PositiveIntegerField()
     worker = models.ForeignKey("pools.Worker", on_delete=models.PROTECT, related_name="attempts")
     slot = models.PositiveSmallIntegerField(default=0)
+    """The slot whose agent runs it; `held_slots` are all that it holds."""
     status = models.CharField(max_length=10, choices=AttemptStatus.choices, default=AttemptStatus.CLAIMED)
     lease_until = models.DateTimeField()
     last_seq = models.PositiveBigIntegerField(default=0)
@@ -113,14 +116,25 @@ class Attempt(models.Model):
             models.UniqueConstraint(
                 fields=["job"], condition=Q(status__in=["claimed", "running"]), name="one_open_attempt_per_job"
             ),
-            models.UniqueConstraint(
-                fields=["worker", "slot"], condition=Q(status__in=["claimed", "running"]), name="one_open_attempt_per_slot"
-            ),
         ]
         indexes = [models.Index(fields=["lease_until"], condition=Q(status__in=["claimed", "running"]), name="open_leases")]
 
     def __str__(self) -> str:
         return f"attempt {self.number} of job {self.job_id}"
+
+
+class HeldSlot(models.Model):
+    """A slot of a worker that an open attempt holds; gone when the attempt has ended. The constraint decides who got it."""
+
+    worker = models.ForeignKey("pools.Worker", on_delete=models.CASCADE, related_name="held_slots")
+    slot = models.PositiveSmallIntegerField()
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="held_slots")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["worker", "slot"], name="one_attempt_per_slot")]
+
+    def __str__(self) -> str:
+        return f"slot {self.slot} of {self.worker}"
 
 
 class JobEvent(models.Model):

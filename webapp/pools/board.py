@@ -64,11 +64,11 @@ def _workers() -> QuerySet[Any]:
 def _open_attempts() -> QuerySet[Any]:
     """Jobs stand above pools and are not imported here; their attempts come by name."""
     attempts = apps.get_model("jobs", "Attempt")._default_manager
-    return attempts.filter(status__in=("claimed", "running")).select_related("job__owner")
+    return attempts.filter(status__in=("claimed", "running")).select_related("job__owner").prefetch_related("held_slots")
 
 
 def _worker_card(worker: Any) -> WorkerCard:
-    by_slot = {attempt.slot: attempt.job for attempt in worker.attempts.all()}
+    by_slot = {held.slot: attempt.job for attempt in worker.attempts.all() for held in attempt.held_slots.all()}
     slots = range(max(worker.slots, max(by_slot, default=-1) + 1))
     return WorkerCard(
         worker=worker,

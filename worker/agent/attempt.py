@@ -25,10 +25,20 @@ End = Succeeded | Stopped | Failed
 
 
 class Attempt:
-    """`mark` is what every process of this slot carries (children.MARK)."""
+    """`mark` is what every process of this slot carries (children.MARK); `gpus` are the uuids that its trainer may see."""
 
-    def __init__(self, order: WorkOrder, *, door: Door, reporting_door: Door, data: Path, pace: Pace, mark: str) -> None:
-        self._order, self._door, self._data, self._pace, self._mark = order, door, data, pace, mark
+    def __init__(
+        self,
+        order: WorkOrder,
+        *,
+        door: Door,
+        reporting_door: Door,
+        data: Path,
+        pace: Pace,
+        mark: str,
+        gpus: tuple[str, ...] = (),
+    ) -> None:
+        self._order, self._door, self._data, self._pace, self._mark, self._gpus = order, door, data, pace, mark, gpus
         prune(data, keep=pace.kept_runs - 1)
         self._run = open_run(data, order)
         self._reporter = Reporter(reporting_door, order=order, run=self._run, pace=pace)
@@ -49,7 +59,7 @@ class Attempt:
         """How it ended, whatever happened."""
         try:
             self._fetch()
-            return self._judge(train(self._run, reporter=self._reporter, pace=self._pace, mark=self._mark))
+            return self._judge(train(self._run, reporter=self._reporter, pace=self._pace, mark=self._mark, gpus=self._gpus))
         except Interrupted:
             self._log("Stopped before there was anything to save.", "info")
             return Stopped()

@@ -24,14 +24,15 @@ from worker.contract import PROTOCOL
 from worker.contract.orders import Claim, Failed, Finish, WorkOrder
 
 logger = logging.getLogger(__name__)
-DATA_VARIABLE, SLOT_VARIABLE, GPU_VARIABLE = "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPU"
+DATA_VARIABLE, SLOT_VARIABLE, GPUS_VARIABLE = "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPUS"
 
 
 @dataclass(frozen=True)
 class Slot:
     data: Path
     number: int
-    gpu_uuid: str | None
+    gpus: tuple[str, ...]
+    """Uuids of the GPUs of all slots of this host, in the slots' order; none on a CPU."""
     membership: Membership
     pace: Pace
 
@@ -39,8 +40,16 @@ class Slot:
     def from_environment(cls) -> "Slot":
         """As the supervisor set it up."""
         data = Path(os.environ[DATA_VARIABLE])
-        number, gpu = int(os.environ[SLOT_VARIABLE]), os.environ.get(GPU_VARIABLE) or None
-        return cls(data, number, gpu, load(data), Pace.from_environment())
+        gpus = tuple(filter(None, os.environ.get(GPUS_VARIABLE, "").split(",")))
+        return cls(data, int(os.environ[SLOT_VARIABLE]), gpus, load(data), Pace.from_environment())
+
+    @property
+    def gpu_uuid(self) -> str | None:
+        return self.gpus[self.number] if self.gpus else None
+
+    def gpus_of(self, slots: tuple[int, ...]) -> tuple[str, ...]:
+        """Those that the trainer may see; slots that share a GPU name it once."""
+        return tuple(dict.fromkeys(self.gpus[slot] for slot in slots if slot < len(self.gpus)))
 
     @property
     def mark(self) -> str:
@@ -85,7 +94,10 @@ class Slot:
 
     def _run(self, order: WorkOrder, door: Door, reporting_door: Door) -> None:
         try:
-            Attempt(order, door=door, reporting_door=reporting_door, data=self.data, pace=self.pace, mark=self.mark).run()
+            gpus = self.gpus_of(order.slots)
+            Attempt(
+                order, door=door, reporting_door=reporting_door, data=self.data, pace=self.pace, mark=self.mark, gpus=gpus
+            ).run()
         except OSError as error:
             logger.exception("Attempt %s", order.attempt_id)
             failure = disk_failure(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from worker.agent.children import code_path, end_marked, module_command, tied
 from worker.agent.membership import Membership
-from worker.agent.slot import DATA_VARIABLE, GPU_VARIABLE, SLOT_VARIABLE, slot_lock
+from worker.agent.slot import DATA_VARIABLE, GPUS_VARIABLE, SLOT_VARIABLE, slot_lock
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0
@@ -19,8 +19,8 @@ ASKING_SECONDS = 60.0
 
 
 class SlotProcess:
-    def __init__(self, data: Path, number: int, *, membership: Membership, gpu_uuid: str | None) -> None:
-        self._data, self.number, self._membership, self._gpu = data, number, membership, gpu_uuid
+    def __init__(self, data: Path, number: int, *, membership: Membership, gpus: tuple[str, ...]) -> None:
+        self._data, self.number, self._membership, self._gpus = data, number, membership, gpus
         self._process: subprocess.Popen[bytes] | None = None
         self._started, self._not_before, self._pause = 0.0, 0.0, 0.0
         self._has_celery, self._celery_fails, self._wants_restart = False, False, False
@@ -72,8 +72,8 @@ class SlotProcess:
 
     def _environment(self) -> dict[str, str]:
         extra = {DATA_VARIABLE: str(self._data), SLOT_VARIABLE: str(self.number), "PYTHONPATH": code_path()}
-        if self._gpu:
-            extra |= {GPU_VARIABLE: self._gpu, "CUDA_VISIBLE_DEVICES": self._gpu}
+        if self._gpus:
+            extra |= {GPUS_VARIABLE: ",".join(self._gpus), "CUDA_VISIBLE_DEVICES": self._gpus[self.number]}
         return {**os.environ, **extra}
 
     def _ended(self, code: int) -> None:

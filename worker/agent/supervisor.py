@@ -28,11 +28,9 @@ REVOKED, TOO_NEW = 3, 4
 class Supervisor:
     def __init__(self, data: Path, *, membership: memberships.Membership, door: Door, pace: Pace) -> None:
         self._data, self._membership, self._door, self._pace = data, membership, door, pace
-        gpus = gpu_reports()
-        self._slots = [
-            SlotProcess(data, n, membership=membership, gpu_uuid=gpus[n % len(gpus)].uuid if gpus else None)
-            for n in range(membership.slots)
-        ]
+        found = gpu_reports()
+        gpus = tuple(found[n % len(found)].uuid for n in range(membership.slots)) if found else ()
+        self._slots = [SlotProcess(data, n, membership=membership, gpus=gpus) for n in range(membership.slots)]
         self._inspector = Inspector(data, url=membership.url, token=membership.worker_token)
         self._versions = versions()
         self._is_away, self._wait, self._state = False, 0.0, ""

@@ -27,12 +27,12 @@ class TrainerExit:
     """By us, because it did not stop in time."""
 
 
-def train(run: RunDirectory, *, reporter: Reporter, pace: Pace, mark: str) -> TrainerExit:
+def train(run: RunDirectory, *, reporter: Reporter, pace: Pace, mark: str, gpus: tuple[str, ...] = ()) -> TrainerExit:
     """Runs the trainer to its end, passing stops on. A lost attempt ends it at once."""
     child = Child(
         module_command(os.environ.get("NIBBLE_TRAINER_MODULE") or "worker.qlora", str(run.path)),
         folder=run.path,
-        environment=small_environment(OFFLINE),
+        environment=small_environment({**OFFLINE, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})}),
         mark=mark,
         log=LogSink(lambda text, level: append_event(run.events, LogWritten(text=text, level=level))),
     )

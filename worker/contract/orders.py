@@ -101,6 +101,8 @@ class WorkOrder(Message):
     attempt_number: int = Field(ge=1)
     fence: int = Field(ge=1)
     """Rises with every attempt of a job; whatever comes with an older one is refused."""
+    slots: tuple[int, ...] = Field((0,), min_length=1)
+    """Slots of this host that the attempt holds, the asking one first; the trainer sees their GPUs."""
     job_id: int
     job_name: str
     lease_seconds: float = Field(gt=0)

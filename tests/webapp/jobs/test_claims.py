@@ -8,7 +8,8 @@ from django.db import connection
 from tests.cast import Cast
 from tests.webapp.jobs.work import claim, claimed, submitted
 from webapp.jobs.claims import claim_job
-from webapp.jobs.models import Attempt, AttemptStatus, Job, JobStatus, Priority
+from webapp.jobs.lifecycle import lose_attempt
+from webapp.jobs.models import Attempt, AttemptStatus, HeldSlot, Job, JobStatus, Priority
 from webapp.pools.models import Worker, WorkerPool
 from worker.contract.orders import Claim
 
@@ -66,6 +67,55 @@ def test_the_order_names_all_that_the_trainer_needs(cast: Cast):
     assert order.dataset.sha256 == cast.version.sha256
     assert order.spec.base_model.name_or_path == "smollm2-135m-instruct"
     assert "hub_token" not in repr(order)
+
+
+def wide(cast: Cast, *, slots: int, name: str = "wide") -> Job:
+    """A job that takes several slots of one host."""
+    job = submitted(cast, name=name)
+    Job.objects.filter(pk=job.pk).update(slots=slots)
+    return job
+
+
+def host_with(cast: Cast, slots: int) -> None:
+    Worker.objects.filter(pk=cast.worker.pk).update(slots=slots)
+    cast.worker.refresh_from_db()
+
+
+def test_a_job_on_several_gpus_is_one_claim_of_several_slots(cast: Cast):
+    host_with(cast, 4)
+    job = wide(cast, slots=3)
+    order = claim(cast, slot=1)
+    assert order is not None
+    assert (order.job_id, order.slots) == (job.pk, (1, 0, 2))
+    assert Attempt.objects.filter(job=job).count() == 1
+    submitted(cast, name="behind")
+    assert claim(cast, slot=0) is None, "this slot belongs to the attempt of slot 1"
+    last = claim(cast, slot=3)
+    assert last is not None
+    assert last.slots == (3,)
+
+
+def test_it_waits_for_a_host_with_room_while_a_smaller_one_goes_first(cast: Cast):
+    host_with(cast, 2)
+    first = submitted(cast, name="holds one")
+    assert claim(cast, slot=0) is not None
+    job, small = wide(cast, slots=2), submitted(cast, name="small")
+    order = claim(cast, slot=1)
+    assert order is not None
+    assert order.job_id == small.pk
+    assert Job.objects.get(pk=job.pk).status == JobStatus.QUEUED
+    assert Job.objects.get(pk=first.pk).status == JobStatus.STARTING
+
+
+def test_an_end_gives_every_slot_back(cast: Cast):
+    host_with(cast, 2)
+    wide(cast, slots=2)
+    order = claim(cast, slot=0)
+    assert order is not None
+    assert HeldSlot.objects.count() == 2
+    attempt = Attempt.objects.get(pk=order.attempt_id)
+    assert lose_attempt(attempt, why="Gone.", most_attempts=1)
+    assert HeldSlot.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
