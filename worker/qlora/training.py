@@ -22,7 +22,7 @@ from worker.qlora.telling import Teller
 
 def training_arguments(spec: FinetuneSpec, *, precision: Precision, optim: str, checkpoints: Path, has_eval: bool) -> SFTConfig:
     training = spec.training
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(checkpoints),
         per_device_train_batch_size=training.per_device_train_batch_size,
         per_device_eval_batch_size=training.per_device_train_batch_size,
@@ -49,6 +49,9 @@ def training_arguments(spec: FinetuneSpec, *, precision: Precision, optim: str, 
         **optimizer_arguments(spec.optimizer, optim=optim),
         **checkpointing_arguments(training, names={field.name for field in fields(SFTConfig)}),
     )
+    # Where several GPUs are visible, transformers would wrap the model in DataParallel, which 4-bit layers do not survive.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def checkpointing_arguments(training: Training, *, names: set[str]) -> dict[str, Any]:
