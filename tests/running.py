@@ -55,7 +55,7 @@ def running_nibble(data: Path, *options: str, example_model: Path | None = None,
         models = data / "worker" / "models"
         models.mkdir(parents=True, exist_ok=True)
         if not (models / EXAMPLE_MODEL).exists():
-            (models / EXAMPLE_MODEL).symlink_to(example_model, target_is_directory=True)
+            (models / EXAMPLE_MODEL).symlink_to(example_model.resolve(), target_is_directory=True)
     port, said = free_port(), data / "said.txt"
     command = [sys.executable, "manage.py", "start", "--data", str(data), "--port", str(port), *options]
     env = {**os.environ, "NIBBLE_DATA": str(data), "PYTHONUNBUFFERED": "1", **environment}
