@@ -39,6 +39,8 @@ class Timing:
     whole_seconds: float
     whole_cpu_seconds: float
     losses: tuple[float, ...]
+    own_seconds_a_step: float = 0.0
+    """Spent in Nibble's own callbacks: events, memory, the look at the stop file."""
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def run_plain(run: RunDirectory, *, rows: Path) -> Timing:
 def run_module(module: str, *arguments: str, result: Path) -> Timing:
     whole, cpu = timed([sys.executable, "-m", module, *arguments, str(result)])
     measured = json.loads(result.read_text())
-    return Timing(measured["loop_seconds"], measured["loop_cpu_seconds"], whole, cpu, tuple(measured["losses"]))
+    return Timing(whole_seconds=whole, whole_cpu_seconds=cpu, **measured)
 
 
 def timed(command: list[str]) -> tuple[float, float]:
@@ -118,12 +120,17 @@ def timed(command: list[str]) -> tuple[float, float]:
 
 def report(pairs: list[tuple[Timing, Timing]], *, steps: int) -> None:
     difference = max(abs(a - b) for nibble, plain in pairs for a, b in zip(nibble.losses, plain.losses, strict=True))
+    own = statistics.median(nibble.own_seconds_a_step for nibble, _ in pairs)
     figures = {
         "what": "Nibble's trainer against the same TRL script, example model and preset",
         "steps": steps,
         "pairs": [{"nibble": asdict(nibble), "plain_trl": asdict(plain)} for nibble, plain in pairs],
         "largest_difference_of_losses": difference,
         "overhead_percent": {name: overhead(pairs, name) for name in MEASURES},
+        "own_milliseconds_a_step": round(1000 * own, 2),
+        "own_percent_of_a_step": round(
+            100 * own / (statistics.median(nibble.loop_seconds for nibble, _ in pairs) / (steps - 1)), 2
+        ),
         "load_average": os.getloadavg()[0],
         "aim_percent": AIM_PERCENT,
     }
@@ -131,10 +138,10 @@ def report(pairs: list[tuple[Timing, Timing]], *, steps: int) -> None:
     assert difference < 0.01, "the two did not do the same work"
 
 
-def overhead(pairs: list[tuple[Timing, Timing]], name: str) -> float:
-    """Of the medians."""
-    nibble, plain = (statistics.median(getattr(pair[side], name) for pair in pairs) for side in (0, 1))
-    return round(100 * (nibble / plain - 1), 2)
+def overhead(pairs: list[tuple[Timing, Timing]], name: str) -> dict[str, float]:
+    """Of each pair: its two runs met much the same other work. The spread says how far to trust the median."""
+    ratios = [100 * (getattr(nibble, name) / getattr(plain, name) - 1) for nibble, plain in pairs]
+    return {"median": round(statistics.median(ratios), 2), "least": round(min(ratios), 2), "most": round(max(ratios), 2)}
 
 
 if __name__ == "__main__":
