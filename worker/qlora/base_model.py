@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.failures import RunFailed
 from worker.qlora.precision import Precision
-from worker.qlora.quantization import quantization_config
+from worker.qlora.quantization import keep_trainable_on_cpu, quantization_config
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TO_SAFETENSORS = (
@@ -64,5 +64,6 @@ def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -
     except (ValueError, KeyError) as error:
         advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
         raise RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice) from error
+    keep_trainable_on_cpu(model)
     model.config.use_cache = False  # a cache is of no use in training, and hides that rows share a pass
     return model

@@ -1,5 +1,7 @@
 """The frozen base model in 4 bits: the contract's fields as transformers' BitsAndBytesConfig."""
 
+from typing import Any
+
 import torch
 from transformers import BitsAndBytesConfig
 
@@ -24,3 +26,13 @@ def describe(quantization: Quantization, *, precision: Precision) -> str:
         return f"unquantised, in {precision.dtype}"
     double = " with double quantisation" if quantization.bnb_4bit_use_double_quant else ""
     return f"4-bit {quantization.bnb_4bit_quant_type.upper()}{double}, computing in {precision.dtype}"
+
+
+def keep_trainable_on_cpu(model: Any) -> None:
+    """Stops bitsandbytes 0.50 from packing the weights for AVX512-BF16 at the first evaluation: that form has no gradients.
+
+    Training would go on after it without an error and learn less (tested: an evaluation in between changes nothing).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

@@ -188,6 +188,17 @@ def test_evaluation_at_steps_and_at_the_end(tmp_path: Path, tiny_model: Path) ->
     assert "Evaluating" in [event.phase for event in told(run, PhaseStarted)]
 
 
+def test_evaluation_in_between_does_not_change_the_training(tmp_path: Path, tiny_model: Path) -> None:
+    """On CPUs with AVX512-BF16, bitsandbytes packs the weights anew at the first evaluation, in a form without gradients."""
+    blocks = {"data": {"eval_share": 0.25}, "optimizer": {"learning_rate": 0.05}}
+    with_it = write_run(tmp_path / "with", model=tiny_model, training={"max_steps": 6, "eval_steps": 2}, **blocks)
+    without = write_run(tmp_path / "without", model=tiny_model, training={"max_steps": 6}, **blocks)
+    assert train(with_it) == train(without) == 0
+    norms = [[event.grad_norm for event in told(run, MetricsLogged) if event.loss is not None] for run in (with_it, without)]
+    assert losses(with_it) == pytest.approx(losses(without), abs=1e-5)
+    assert norms[0] == pytest.approx(norms[1], abs=1e-5)
+
+
 def test_checkpoints_are_whole_and_two_are_kept(tmp_path: Path, tiny_model: Path) -> None:
     run = write_run(tmp_path / "run", model=tiny_model, training={"max_steps": 6, "save_steps": 2})
     assert train(run) == 0
