@@ -7,7 +7,7 @@ no locks, and the same on SQLite and PostgreSQL.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.db.models import F
@@ -16,6 +16,7 @@ from webapp.accounts.models import User
 from webapp.jobs.clock import database_now
 from webapp.jobs.live import ring_job
 from webapp.jobs.models import ENDED_JOB, HELD_JOB, Attempt, AttemptStatus, HeldSlot, Job, JobEvent, JobStatus
+from webapp.jobs.progress import Progress, ended
 
 S, A = JobStatus, AttemptStatus
 
@@ -157,5 +158,5 @@ def lose_attempt(attempt: Attempt, *, why: str, most_attempts: int, **conditions
 
 
 def _at_rest(job: Job) -> dict[str, Any]:
-    """Nothing is going on any more: no phase, no time left; the figures stay."""
-    return {**job.progress, "phase": "", "detail": "", "seconds_left": None}
+    """Nothing is going on any more: the last phase has ended; the figures stay."""
+    return dict(ended(cast(Progress, job.progress), database_now().isoformat()))

@@ -3,9 +3,11 @@
 import pytest
 
 from tests.cast import Cast
-from tests.webapp.jobs.work import claimed, submitted
+from tests.webapp.jobs.work import batch, claimed, submitted
+from webapp.jobs.ingest import store_batch
 from webapp.jobs.lifecycle import ATTEMPT_MOVES, JOB_MOVES, lose_attempt, move_attempt, move_job
 from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, AttemptStatus, Job, JobStatus
+from worker.contract.events import PhaseStarted
 
 
 def test_every_status_has_its_row():
@@ -70,6 +72,15 @@ def test_the_last_lost_attempt_fails_its_job(cast: Cast):
     job.refresh_from_db()
     assert job.status == JobStatus.FAILED
     assert job.failure["cause"] == "worker_lost"
+
+
+def test_a_lost_attempt_leaves_no_phase_running(cast: Cast):
+    job, attempt = claimed(cast)
+    store_batch(attempt, batch(attempt, PhaseStarted(phase="Training")))
+    assert lose_attempt(attempt, why="Gone.", most_attempts=1)
+    job.refresh_from_db()
+    assert job.progress["phase"] == ""
+    assert job.progress["phases"][-1]["ended_at"] is not None
 
 
 def test_a_job_that_was_asked_to_stop_is_not_queued_again(cast: Cast):
