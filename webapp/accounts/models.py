@@ -6,6 +6,10 @@ from django.db import models
 
 class Team(models.Model):
     name = models.CharField(max_length=100, unique=True)
+    running_limit = models.PositiveSmallIntegerField(null=True)
+    """Slots that the team's jobs may hold at once; None: as many as there are."""
+    member_running_limit = models.PositiveSmallIntegerField(null=True)
+    """The same for each member, unless the member has a limit of their own."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -25,6 +29,7 @@ class User(AbstractBaseUser):
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="users")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     is_active = models.BooleanField(default=True)
+    running_limit = models.PositiveSmallIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "email"

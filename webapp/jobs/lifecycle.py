@@ -15,7 +15,7 @@ from django.db.models import F
 from webapp.accounts.models import User
 from webapp.jobs.clock import database_now
 from webapp.jobs.live import ring_job
-from webapp.jobs.models import ENDED_JOB, HELD_JOB, Attempt, AttemptStatus, HeldSlot, Job, JobEvent, JobStatus
+from webapp.jobs.models import ENDED_JOB, HELD_JOB, OPEN_ATTEMPT, Attempt, AttemptStatus, HeldSlot, Job, JobEvent, JobStatus
 from webapp.jobs.progress import Progress, ended
 
 S, A = JobStatus, AttemptStatus
@@ -38,7 +38,7 @@ ATTEMPT_MOVES: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
     A.SUCCEEDED: frozenset(),
     A.FAILED: frozenset(),
     A.STOPPED: frozenset(),
-    A.LOST: frozenset(),
+    A.LOST: frozenset({A.FENCED}),
     A.FENCED: frozenset(),
 }
 
@@ -99,7 +99,7 @@ def move_attempt(attempt: Attempt, to: AttemptStatus, **conditions: Any) -> bool
     moved = Attempt.objects.filter(pk=attempt.pk, status__in=sources, **conditions).update(status=to, **times)
     if moved:
         attempt.status = to
-        if not ATTEMPT_MOVES[to]:
+        if to not in OPEN_ATTEMPT:
             HeldSlot.objects.filter(attempt=attempt.pk).delete()
     return bool(moved)
 

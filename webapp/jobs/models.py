@@ -37,6 +37,8 @@ class Priority(models.IntegerChoices):
     LOW = 10, "Low"
     NORMAL = 20, "Normal"
     HIGH = 30, "High"
+    URGENT = 40, "Urgent"
+    """Only administrators give it."""
 
 
 class Job(models.Model):
@@ -58,6 +60,16 @@ class Job(models.Model):
     slots = models.PositiveSmallIntegerField(default=1)
     """Slots of one host that it takes at once: one a GPU."""
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    queue_rank = models.IntegerField(default=0)
+    """An administrator's own order within a priority: higher goes first, before fair share is asked. 0: nobody moved it."""
+    memory_bytes = models.BigIntegerField(null=True)
+    """Estimated need of device memory when it was submitted; None: unknown, and then it fits everywhere."""
+    cloned_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="clones")
+    starts_from = models.ForeignKey("Checkpoint", null=True, on_delete=models.SET_NULL, related_name="+")
+    """A retry goes on from this checkpoint of the job that it was cloned from."""
+    submission_key = models.CharField(max_length=200, blank=True, default="")
+    """Idempotency-Key of the request that submitted it; the same key again is the same job."""
+    submission_hash = models.CharField(max_length=64, blank=True, default="")
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.DRAFT)
     stop_requested = models.CharField(max_length=10, choices=Stop.choices, default=Stop.NONE, blank=True)
@@ -68,7 +80,11 @@ class Job(models.Model):
     progress = models.JSONField(default=dict)
     """jobs.progress.Progress: what the first paint of the page shows."""
     failure = models.JSONField(null=True)
-    """cause, message and advice of a failed job."""
+    """cause, message, advice, exit_code, step and rows of a failed job."""
+    retries = models.PositiveSmallIntegerField(default=0)
+    """Attempts that infrastructure ended (jobs/retries.py); being drained or paused does not count."""
+    not_before = models.DateTimeField(null=True)
+    """A retried job waits until then (backoff)."""
 
     created_at = models.DateTimeField(auto_now_add=True)
     queued_at = models.DateTimeField(null=True)
@@ -77,8 +93,18 @@ class Job(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["pool", "-priority", "queued_at"], condition=Q(status="queued"), name="queued_jobs"),
+            # Heads of the queue by priority, rank, team and owner are found by skipping through this index (jobs/queue.py).
+            models.Index(
+                fields=["pool", "-priority", "-queue_rank", "team", "owner", "queued_at", "id"],
+                condition=Q(status="queued"),
+                name="queue_heads",
+            ),
             models.Index(fields=["team", "-created_at"], name="jobs_of_a_team"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "submission_key"], condition=~Q(submission_key=""), name="one_job_per_submission_key"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -106,6 +132,18 @@ class Attempt(models.Model):
     lease_until = models.DateTimeField()
     last_seq = models.PositiveBigIntegerField(default=0)
     """Lines of events.jsonl stored so far, without a gap."""
+    gpu_index = models.PositiveSmallIntegerField(null=True)
+    """As in pools.Gpu.index; None on a CPU."""
+    memory_bytes = models.BigIntegerField(null=True)
+    """Reserved on that GPU: the job's estimate when it was claimed."""
+    first_step = models.PositiveIntegerField(default=0)
+    """The checkpoint that it went on from; 0: from the beginning."""
+    last_step = models.PositiveIntegerField(default=0)
+    """The highest step that it told of."""
+    end_cause = models.CharField(max_length=30, blank=True, default="")
+    """Why it ended, when not in order: a FailureCause, worker_lost, drained, paused, offline."""
+    refused_posts = models.PositiveIntegerField(default=0)
+    """What its worker still sent after the attempt was closed; none of it was taken."""
     claimed_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -135,6 +173,46 @@ class HeldSlot(models.Model):
 
     def __str__(self) -> str:
         return f"slot {self.slot} of {self.worker}"
+
+
+class Checkpoint(models.Model):
+    """A whole checkpoint that the dashboard keeps: a row exists only when every file has arrived with its hash."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="checkpoints")
+    step = models.PositiveIntegerField()
+    size_bytes = models.BigIntegerField()
+    files = models.JSONField()
+    """worker.contract.orders.ArtifactFile of each."""
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "step"], name="one_checkpoint_per_step")]
+        indexes = [models.Index(fields=["job", "-step"], name="checkpoints_of_a_job")]
+
+    def __str__(self) -> str:
+        return f"step {self.step} of job {self.job_id}"
+
+
+class UsedTime(models.Model):
+    """GPU seconds that a member used lately, halved every day: who used least goes first."""
+
+    user = models.OneToOneField("accounts.User", on_delete=models.CASCADE, related_name="used_time")
+    seconds = models.FloatField(default=0)
+    as_of = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s of {self.user}"
+
+
+class DoorWatch(models.Model):
+    """One row, kept fresh by the web processes: since when workers could reach the dashboard and the database without a gap."""
+
+    up_since = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"up since {self.up_since:%Y-%m-%d %H:%M:%S}"
 
 
 class JobEvent(models.Model):

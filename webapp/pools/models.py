@@ -6,6 +6,15 @@ from django.db import models
 class WorkerPool(models.Model):
     name = models.SlugField(max_length=50, unique=True)
     description = models.CharField(max_length=200, blank=True)
+    jobs_per_gpu = models.PositiveSmallIntegerField(default=1)
+    """Small jobs may share a GPU when this is above 1 and their estimates fit together."""
+    offline_limit_seconds = models.PositiveIntegerField(default=15 * 60)
+    """A worker that cannot reach the dashboard trains on for so long, then saves a checkpoint and stops."""
+    min_free_disk_bytes = models.BigIntegerField(default=2 * 2**30)
+    """A worker with less free disk claims no new job."""
+    keep_runs_days = models.FloatField(default=7)
+    max_cache_bytes = models.BigIntegerField(null=True)
+    """Base models and datasets that no run uses are removed above this, the longest unused first; None: never."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -47,6 +56,10 @@ class Worker(models.Model):
     host = models.JSONField(default=dict)
     """worker.contract.orders.HostReport as last reported."""
     versions = models.JSONField(default=dict)
+    protocol = models.PositiveSmallIntegerField(default=1)
+    """worker.contract.PROTOCOL as the worker last spoke it."""
+    state_reason = models.CharField(max_length=300, blank=True, default="")
+    """Why Nibble drained it by itself (a GPU that failed); empty when a person did."""
     joined_at = models.DateTimeField(auto_now_add=True)
     last_seen_at = models.DateTimeField(null=True)
 
@@ -65,6 +78,8 @@ class Gpu(models.Model):
     memory_total_bytes = models.BigIntegerField()
     memory_used_bytes = models.BigIntegerField()
     utilisation_percent = models.PositiveSmallIntegerField(null=True)
+    foreign_used_bytes = models.BigIntegerField(null=True)
+    """Held by processes that are not the worker's."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["worker", "index"], name="one_gpu_per_index")]

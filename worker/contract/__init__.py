@@ -3,4 +3,5 @@
 Field names are those of peft, transformers, bitsandbytes and trl, so their documentation is ours.
 """
 
-PROTOCOL = 1  # sent with every work order; a worker refuses a newer one and says so
+PROTOCOL = 2  # sent with every work order; a worker refuses a newer one and says so. 2: pause, checkpoints sent, host policy
+OLDEST_PROTOCOL = 1  # the dashboard still speaks with workers of one protocol before

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 
 from worker.contract.message import Message
+from worker.contract.plan import PassPlan
 
 LOG_LINE_CHARS = 4096
 
@@ -24,6 +25,9 @@ FailureCause = Literal[
     "disk_full",
     "trainer_killed",
     "trainer_stalled",
+    "host_out_of_memory",
+    "node_trouble",
+    "checkpoint_unusable",
     "upload_failed",
     "internal",
 ]
@@ -70,6 +74,11 @@ class PlanMade(Event):
     optim: str
     """The optimizer that really runs (unpaged on a CPU)."""
     versions: dict[str, str]
+    rows_a_pass: int | None = Field(None, ge=1)
+    passes_a_step: int | None = Field(None, ge=1)
+    activation_checkpointing: bool | None = None
+    resumed_from_step: int | None = Field(None, ge=0)
+    """Set when the run goes on from a checkpoint: what was told of later steps before is told again."""
 
 
 class MetricsLogged(Event):
@@ -106,6 +115,26 @@ class CheckpointSaved(Event):
     size_bytes: int = Field(ge=0)
 
 
+class CheckpointRejected(Event):
+    """A checkpoint that is torn, or of other settings; the one before it is tried. Never silent."""
+
+    kind: Literal["checkpoint_rejected"] = "checkpoint_rejected"
+    step: int = Field(ge=0)
+    file: str = Field("", max_length=200)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class Replanned(Event):
+    """CUDA ran out of memory: a new trainer goes on within the same attempt, with a smaller plan."""
+
+    kind: Literal["replanned"] = "replanned"
+    before: PassPlan
+    after: PassPlan
+    from_step: int = Field(ge=0)
+    """The checkpoint that it goes on from; 0: from the beginning."""
+    why: str = Field(max_length=500)
+
+
 class NoticeGiven(Event):
     """Something that the user should know and that is no failure: a fallback, a cut, a retry."""
 
@@ -131,7 +160,8 @@ class TrainingEnded(Event):
     """The trainer's last word when it ended in order: finished, or stopped because it was asked to."""
 
     kind: Literal["ended"] = "ended"
-    outcome: Literal["finished", "stopped_saved", "stopped_discarded"]
+    outcome: Literal["finished", "stopped_saved", "stopped_discarded", "checkpointed"]
+    """checkpointed: stopped at results.steps with a checkpoint from which the run goes on later."""
     results: Results
 
 
@@ -142,6 +172,9 @@ class TrainingFailed(Event):
     """One sentence for the user: what happened."""
     advice: str = Field("", max_length=2000)
     """What to change."""
+    step: int | None = Field(None, ge=0)
+    rows: tuple[int, ...] = Field((), max_length=256)
+    """Lines of the dataset file in the batch at fault (1 is the first)."""
 
 
 AnyEvent = Annotated[
@@ -151,6 +184,8 @@ AnyEvent = Annotated[
     | MetricsLogged
     | MemorySampled
     | CheckpointSaved
+    | CheckpointRejected
+    | Replanned
     | NoticeGiven
     | TrainingEnded
     | TrainingFailed,

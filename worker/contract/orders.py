@@ -5,6 +5,9 @@ POST heartbeat         Heartbeat       -> HeartbeatReply   (bearer: worker token
 POST claim             Claim           -> WorkOrder, or 204 when there is nothing to do
 POST attempts/N/events EventBatch      -> Order, or 409 stale_attempt
 GET  attempts/N/dataset?fence=F        -> the bytes of the dataset version
+GET  attempts/N/resume/NAME?fence=F    -> the bytes of a file of the checkpoint that WorkOrder.resume names
+PUT  attempts/N/checkpoints/STEP/NAME?fence=F&sha256=H   raw bytes -> 201; 422 when the hash differs
+POST attempts/N/checkpoints  CheckpointUploaded -> Order; 409 file_missing; the checkpoint is kept whole or not at all
 PUT  attempts/N/files/NAME?fence=F&sha256=H   raw bytes -> 201; 422 when the hash differs
 POST attempts/N/finish Finish          -> Order, or 409 stale_attempt
 POST models/N/report   ModelReport     -> 204
@@ -36,6 +39,18 @@ class GpuReport(Message):
     memory_total_bytes: int = Field(ge=0)
     memory_used_bytes: int = Field(ge=0)
     utilisation_percent: int | None = Field(None, ge=0, le=100)
+    foreign_used_bytes: int | None = Field(None, ge=0)
+    """Held by processes that are not this worker's, as seen while none of its own ran there."""
+
+
+class KeptFiles(Message):
+    """Files of one kind that the worker keeps, and what its policy would delete now."""
+
+    kind: Literal["runs", "base_models", "datasets", "logs"]
+    count: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+    deletable_count: int = Field(0, ge=0)
+    deletable_bytes: int = Field(0, ge=0)
 
 
 class HostReport(Message):
@@ -45,7 +60,9 @@ class HostReport(Message):
     memory_total_bytes: int = Field(ge=0)
     memory_used_bytes: int = Field(ge=0)
     disk_free_bytes: int = Field(ge=0)
+    disk_total_bytes: int | None = Field(None, ge=0)
     gpus: tuple[GpuReport, ...] = ()
+    kept: tuple[KeptFiles, ...] = ()
 
 
 class Registration(Message):
@@ -81,11 +98,26 @@ class InspectModel(Message):
     """For a gated model of the Hub."""
 
 
+class HostPolicy(Message):
+    """What the administrator set for the machines of this pool."""
+
+    slots: int = Field(ge=1, le=64)
+    """Jobs at once: GPUs × the pool's jobs a GPU (at least as many as were registered on a CPU)."""
+    offline_limit_seconds: float = Field(gt=0)
+    """A worker that cannot reach the dashboard trains on for so long, then saves a checkpoint and stops."""
+    min_free_disk_bytes: int = Field(ge=0)
+    """With less free disk no new job is claimed."""
+    keep_runs_days: float = Field(ge=0)
+    max_cache_bytes: int | None = Field(None, ge=0)
+    """Base models and datasets that no run uses are removed, the longest unused first, above this. None: never."""
+
+
 class HeartbeatReply(Message):
     state: Literal["enabled", "draining"]
     inspect: tuple[InspectModel, ...] = ()
     broker_url: str | None = Field(None, repr=False)
     """As at register: a Redis that moved to another address is followed."""
+    policy: HostPolicy | None = None
 
 
 class Claim(Message):
@@ -93,6 +125,21 @@ class Claim(Message):
     slot: int = Field(0, ge=0, le=63)
     free_memory_bytes: int = Field(ge=0)
     """Of the slot's GPU, or of the host for a CPU slot."""
+    gpu_index: int | None = Field(None, ge=0, le=255)
+    """As in HostReport.gpus; none for a CPU slot."""
+
+
+class ArtifactFile(Message):
+    name: str = Field(pattern=FILE_NAME)
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ResumeFrom(Message):
+    """A whole checkpoint that the dashboard keeps; files as CheckpointUploaded brought them."""
+
+    step: int = Field(ge=1)
+    files: tuple[ArtifactFile, ...] = Field(min_length=1)
 
 
 class WorkOrder(Message):
@@ -110,6 +157,16 @@ class WorkOrder(Message):
     dataset: DatasetRef
     dataset_name: str
     hub_token: str | None = Field(None, repr=False)
+    resume: ResumeFrom | None = None
+    """Go on from here; none: from the beginning."""
+
+
+class CheckpointUploaded(Message):
+    """All its files have been put; from now on the job may resume from it."""
+
+    fence: int = Field(ge=1)
+    step: int = Field(ge=1)
+    files: tuple[ArtifactFile, ...] = Field(min_length=1, max_length=64)
 
 
 class EventBatch(Message):
@@ -123,15 +180,10 @@ class EventBatch(Message):
 class Order(Message):
     """The reply to a batch is the order back."""
 
-    order: Literal["continue", "stop_and_save", "stop_and_discard"]
+    order: Literal["continue", "pause", "stop_and_save", "stop_and_discard"]
+    """pause: save a checkpoint, send it, end the attempt as Checkpointed."""
     acked_seq: int = Field(ge=0)
     """The highest number stored without a gap; the agent goes on from the one after it."""
-
-
-class ArtifactFile(Message):
-    name: str = Field(pattern=FILE_NAME)
-    size_bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Succeeded(Message):
@@ -144,16 +196,27 @@ class Stopped(Message):
     outcome: Literal["stopped_discarded"] = "stopped_discarded"
 
 
+class Checkpointed(Message):
+    """The attempt ended with its work kept: the job goes on from its newest checkpoint, here or elsewhere, or waits paused."""
+
+    outcome: Literal["checkpointed"] = "checkpointed"
+    step: int = Field(ge=0)
+    """0: nothing was trained yet that a checkpoint could keep."""
+    why: Literal["asked", "draining", "offline"]
+
+
 class Failed(Message):
     outcome: Literal["failed"] = "failed"
     cause: FailureCause
     message: str = Field(min_length=1, max_length=2000)
     advice: str = Field("", max_length=2000)
     exit_code: int | None = None
+    step: int | None = Field(None, ge=0)
+    rows: tuple[int, ...] = Field((), max_length=256)
 
 
 class Finish(Message):
     fence: int = Field(ge=1)
     last_seq: int = Field(ge=0)
     """All lines up to this one must have been stored before, else 409 events_missing."""
-    end: Annotated[Succeeded | Stopped | Failed, Field(discriminator="outcome")]
+    end: Annotated[Succeeded | Stopped | Checkpointed | Failed, Field(discriminator="outcome")]

@@ -29,7 +29,7 @@ class RunDirectory:
 
     @property
     def stop(self) -> Path:
-        """Written aside and renamed by the agent: the one word stop_and_save or stop_and_discard. Read after each step."""
+        """Written aside and renamed by the agent: the one word pause, stop_and_save or stop_and_discard. Read after each step."""
         return self.path / "stop"
 
     @property
@@ -44,4 +44,10 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
+        """checkpoint-STEP folders, each complete or absent. The trainer goes on from the newest that verifies."""
         return self.path / "checkpoints"
+
+    @property
+    def pass_plan(self) -> Path:
+        """A PassPlan, written by the agent after CUDA ran out of memory; absent: as the spec asks."""
+        return self.path / "pass_plan.json"

@@ -52,7 +52,7 @@ class Training(Message):
         ge=1,
         le=1_000_000,
         title="Checkpoint every (steps)",
-        description="Steps between two checkpoints. Empty: only at the end.",
+        description="Steps between two checkpoints. Empty: about every ten minutes.",
     )
     seed: int = Field(42, ge=0, le=2**32 - 1, title="Seed", description="The same seed, data and settings give the same run.")
     bf16: bool | None = Field(

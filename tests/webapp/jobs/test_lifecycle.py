@@ -17,7 +17,9 @@ def test_every_status_has_its_row():
 
 def test_ended_means_ended():
     assert all(not JOB_MOVES[status] for status in ENDED_JOB)
-    assert all(not ATTEMPT_MOVES[status] for status in set(AttemptStatus) - set(OPEN_ATTEMPT))
+    closed = set(AttemptStatus) - set(OPEN_ATTEMPT) - {AttemptStatus.LOST}
+    assert all(not ATTEMPT_MOVES[status] for status in closed)
+    assert ATTEMPT_MOVES[AttemptStatus.LOST] == {AttemptStatus.FENCED}  # its worker came back and was sent away
 
 
 def test_every_status_can_be_reached_and_left():

@@ -83,7 +83,7 @@ def test_a_bad_registration_does_not_use_the_token_up(cast: Cast, body: str | by
 
 @pytest.mark.parametrize("path", ["register", "heartbeat"])
 def test_a_newer_worker_is_told_to_upgrade_the_dashboard(cast: Cast, path: str) -> None:
-    body = {"protocol": 2, "name": "x", "something_new": True, "host": HOST.model_dump(mode="json")}
+    body = {"protocol": 999, "name": "x", "something_new": True, "host": HOST.model_dump(mode="json")}
     token = new_join_token(cast.pool, by=cast.ada) if path == "register" else WORKER_TOKEN
     answer = post(path, json.dumps(body), token=token)
     assert code_of(answer) == (426, "newer_worker")

@@ -1,0 +1,44 @@
+"""How the rows of one optimizer step are run. None of it changes the result: the effective batch stays what the user asked for."""
+
+from typing import Self
+
+from pydantic import Field
+
+from worker.contract.message import Message
+from worker.contract.training import Training
+
+
+class PassPlan(Message):
+    """rows a pass × passes a step = the effective batch."""
+
+    per_device_train_batch_size: int = Field(ge=1)
+    gradient_accumulation_steps: int = Field(ge=1)
+    activation_checkpointing: bool
+
+    @classmethod
+    def as_asked(cls, training: Training) -> Self:
+        return cls(
+            per_device_train_batch_size=training.per_device_train_batch_size,
+            gradient_accumulation_steps=training.gradient_accumulation_steps,
+            activation_checkpointing=training.activation_checkpointing,
+        )
+
+    @property
+    def effective_batch(self) -> int:
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    def smaller(self, *, asked: "PassPlan") -> "PassPlan | None":
+        """What to try after CUDA ran out of memory under this plan, when `asked` was the first.
+
+        Half the rows a pass first (costs little speed), then activation checkpointing, then halves again. Rows a pass always
+        divide the effective batch. None: one row a pass with checkpointing did not fit, and nothing is smaller.
+        """
+        rows = self.per_device_train_batch_size
+        was_halved = rows < asked.per_device_train_batch_size
+        if not self.activation_checkpointing and (was_halved or rows == 1):
+            return self.model_copy(update={"activation_checkpointing": True})
+        if rows == 1:
+            return None
+        fewer = max(n for n in range(1, rows // 2 + 1) if self.effective_batch % n == 0)
+        passes = self.effective_batch // fewer
+        return self.model_copy(update={"per_device_train_batch_size": fewer, "gradient_accumulation_steps": passes})
