@@ -1,30 +1,53 @@
-"""A scripted trainer for tests of the queue: real events, a small real adapter, and the faults that are asked for.
+"""A scripted trainer for tests of the queue: real events, checkpoints and a small adapter, and the faults that are asked for.
 
 The script is words like `steps=20 step_ms=50 kill9=3` in the job's name; NIBBLE_TRAINER_SCRIPT gives the defaults.
 
 steps=N step_ms=N      how long it runs
-exit=CODE@N            ends at step N with the code, without a last word
+save=N keep=N          a checkpoint every N steps, the newest `keep` (2) stay; it goes on from the newest one that verifies
+file_kb=N state_kb=N   size of the adapter's weights, and of a checkpoint's
+
+Faults of the machine, on the first attempt only unless always=1:
 kill9=N                kills itself with SIGKILL at step N
+torn=N                 the same in the middle of a line
+torn_checkpoint=N      the same after the checkpoint of step N, one byte of which is flipped
+hang=N                 makes no progress from step N on; hang_setup=1 before the first event, hang_saving=1 in a checkpoint
+xid=N                  prints what NVIDIA's driver logs of a GPU that is gone at step N, and exits with 1
+enospc=N               the disk is full at the first checkpoint from step N on
+
+Faults of the job, on every attempt:
+exit=CODE@N            ends at step N with the code, without a last word
 fail=CAUSE@N           ends at step N as a failed training does
-torn=N                 kills itself at step N in the middle of a line
+nan=N                  the loss of step N is not a number
+oom_rows=N             CUDA memory does not suffice for more than N rows a pass; oom_at=N at that step instead of before the first
+oom_needs_ckpt=1       ... nor without activation checkpointing
+
 deaf=1                 ignores stops and SIGTERM
+slow_stop_ms=N         takes so long to obey
 spam=N                 prints N lines at step 1
 orphan=1               leaves a grandchild in a session of its own
-file_kb=N              size of the adapter's weights
+
+Its digest runs over all steps: a resumed run ends with the adapter of an undisturbed one, byte by byte, or it lost steps.
 """
 
+import faulthandler
+import hashlib
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NoReturn
 
 from worker.contract.events import (
+    CheckpointRejected,
     CheckpointSaved,
+    Event,
     FailureCause,
+    LogWritten,
     MemorySampled,
     MetricsLogged,
     PhaseStarted,
@@ -35,14 +58,17 @@ from worker.contract.events import (
     append_event,
 )
 from worker.contract.orders import WorkOrder
+from worker.contract.plan import PassPlan
 from worker.contract.run_directory import RunDirectory
 
 DEADLINE_SECONDS = 60.0
+XID = "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.\n"
 
 
 class Script:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_first_attempt: bool = True) -> None:
         self._words = dict(word.split("=", 1) for word in text.split() if "=" in word)
+        self._machine_fails = is_first_attempt or bool(self.number("always"))
 
     def number(self, name: str, default: int = 0) -> int:
         return int(self._words.get(name, default))
@@ -52,11 +78,17 @@ class Script:
         value, _, step = self._words.get(name, "@0").partition("@")
         return value, int(step)
 
+    def machine(self, name: str) -> int:
+        """A fault of the machine; 0 when it is not asked for, or struck already."""
+        return self.number(name) if self._machine_fails else 0
+
 
 def main(folder: str) -> None:
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     run = RunDirectory(Path(folder))
     order = WorkOrder.model_validate_json(run.order.read_text())
-    script = Script(f"{os.environ.get('NIBBLE_TRAINER_SCRIPT', '')} {order.job_name}")
+    text = f"{os.environ.get('NIBBLE_TRAINER_SCRIPT', '')} {order.job_name}"
+    script = Script(text, is_first_attempt=order.attempt_number == 1)
     if script.number("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     assert run.dataset.stat().st_size == order.dataset.size_bytes
@@ -70,27 +102,43 @@ class FakeTraining:
         self.run_directory, self.order, self.script = run, order, script
         self.steps = script.number("steps", 5)
         self.began = time.monotonic()
+        self.digest = hashlib.sha256(f"{order.dataset.sha256} {self.steps}".encode()).hexdigest()
 
     def run(self) -> None:
+        if self.script.machine("hang_setup"):
+            self.hang()
         self.say(PhaseStarted(phase="Training"))
-        self.say(self.plan())
-        for step in range(1, self.steps + 1):
+        start = self.resume()
+        self.say(self.plan(start))
+        self.need_memory(0)
+        for step in range(start + 1, self.steps + 1):
             time.sleep(self.script.number("step_ms", 20) / 1000)
+            self.need_memory(step)
             self.step(step)
             self.faults(step)
-            stop = self.asked_to_stop()
-            if stop == "stop_and_discard":
-                self.end("stopped_discarded", step)
+            self.save_sometimes(step)
+            if self.stops(step):
                 return
-            if stop == "stop_and_save":
-                self.save(step)
-                self.end("stopped_saved", step)
-                return
-        self.save(self.steps)
+        self.save_adapter()
         self.end("finished", self.steps)
 
+    def stops(self, step: int) -> bool:
+        word = self.asked_to_stop()
+        if word:
+            time.sleep(self.script.number("slow_stop_ms") / 1000)
+        if word == "pause":
+            self.save_checkpoint(step)
+            self.end("checkpointed", step)
+        elif word == "stop_and_save":
+            self.save_adapter()
+            self.end("stopped_saved", step)
+        elif word:
+            self.end("stopped_discarded", step)
+        return bool(word)
+
     def step(self, step: int) -> None:
-        loss = round(4.0 / (1 + step / 10), 4)
+        loss = loss_at(step)
+        self.digest = hashlib.sha256(f"{self.digest} {step} {loss}".encode()).hexdigest()
         self.say(MetricsLogged(step=step, epoch=step / 10, loss=loss, learning_rate=2e-4, grad_norm=0.5, tokens_per_second=100.0))
         self.say(MemorySampled(step=step, rss_bytes=50_000_000))
         sys.stdout.write(f"step {step} loss {loss}\n")
@@ -101,17 +149,42 @@ class FakeTraining:
     def faults(self, step: int) -> None:
         cause, at = self.script.at_step("fail")
         if at == step:
-            self.say(TrainingFailed(cause=as_cause(cause), message="The script asked for this failure.", advice="Ask for none."))
-            sys.exit(1)
+            self.fail(as_cause(cause), "The script asked for this failure.", "Ask for none.", step=step)
         code, at = self.script.at_step("exit")
         if at == step:
             sys.exit(int(code))
-        if self.script.number("torn") == step:
+        if self.script.number("nan") == step:
+            self.fail("diverged", f"The loss of step {step} is not a number.", "Lower the learning rate.", step=step, rows=(2, 1))
+        self.machine_faults(step)
+
+    def machine_faults(self, step: int) -> None:
+        if self.script.machine("torn") == step:
             with self.run_directory.events.open("a") as events:
                 events.write('{"kind": "metrics", "step": ')
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.script.number("kill9") == step:
+        if self.script.machine("kill9") == step:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.script.machine("hang") == step:
+            self.hang()
+        if self.script.machine("xid") == step:
+            sys.exit(XID)
+
+    def hang(self) -> NoReturn:
+        while True:
+            time.sleep(1)
+
+    def need_memory(self, step: int) -> None:
+        """As CUDA's: before the first step, or where `oom_at` says."""
+        if step != self.script.number("oom_at"):
+            return
+        plan, limit = self.pass_plan(), self.script.number("oom_rows")
+        rows = plan.per_device_train_batch_size
+        if (limit and rows > limit) or (self.script.number("oom_needs_ckpt") and not plan.activation_checkpointing):
+            self.fail("out_of_memory", f"CUDA ran out of memory with {rows} rows a pass.", "Use fewer rows a pass.", step=step)
+
+    def pass_plan(self) -> PassPlan:
+        path = self.run_directory.pass_plan
+        return PassPlan.model_validate_json(path.read_text()) if path.exists() else PassPlan.as_asked(self.order.spec.training)
 
     def asked_to_stop(self) -> str:
         if time.time() - self.run_directory.alive.stat().st_mtime > DEADLINE_SECONDS:
@@ -119,30 +192,82 @@ class FakeTraining:
         path = self.run_directory.stop
         return path.read_text() if path.exists() and not self.script.number("deaf") else ""
 
-    def save(self, step: int) -> None:
+    def resume(self) -> int:
+        """The step of the newest checkpoint that verifies, whose digest is taken over; 0: from the beginning."""
+        for folder in reversed(checkpoints_in(self.run_directory.checkpoints)):
+            bad = what_is_wrong(folder)
+            if not bad:
+                state = json.loads((folder / "state.json").read_text())
+                self.digest = state["digest"]
+                return int(state["step"])
+            self.say(CheckpointRejected(step=step_of(folder), file=bad, reason="Its hash is not the manifest's."))
+        return 0
+
+    def save_sometimes(self, step: int) -> None:
+        every = self.script.number("save")
+        if every and step % every == 0:
+            self.save_checkpoint(step)
+
+    def save_checkpoint(self, step: int) -> None:
+        final = self.run_directory.checkpoints / f"checkpoint-{step}"
+        if final.exists():
+            return
+        self.say(PhaseStarted(phase="saving"))
+        if self.script.machine("hang_saving"):
+            self.hang()
+        part = self.run_directory.path / "checkpoints.part" / final.name
+        part.mkdir(parents=True)
+        size = self.write_checkpoint(part, step)
+        final.parent.mkdir(exist_ok=True)
+        part.rename(final)
+        self.say(CheckpointSaved(step=step, size_bytes=size))
+        self.say(PhaseStarted(phase="Training"))
+        for old in checkpoints_in(final.parent)[: -self.script.number("keep", 2)]:
+            shutil.rmtree(old)
+        if self.script.machine("torn_checkpoint") == step:
+            flip_a_byte(final / "adapter_model.safetensors")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write_checkpoint(self, part: Path, step: int) -> int:
+        (part / "state.json").write_text(json.dumps({"step": step, "digest": self.digest}))
+        full_from = self.script.machine("enospc")
+        if full_from and step >= full_from:
+            (part / "adapter_model.safetensors").write_bytes(b"half")
+            self.fail("disk_full", "The worker's disk is full.", "Free some space on the worker.", step=step)
+        weights = safetensors_bytes(self.script.number("state_kb", 2) * 1024, self.digest)
+        (part / "adapter_model.safetensors").write_bytes(weights)
+        files = {path.name: described(path) for path in sorted(part.iterdir())}
+        (part / "manifest.json").write_text(json.dumps({"step": step, "files": files}))
+        return sum(path.stat().st_size for path in part.iterdir())
+
+    def save_adapter(self) -> None:
         part = self.run_directory.path / "adapter.part"
         part.mkdir()
-        size = self.script.number("file_kb", 4) * 1024
-        (part / "adapter_model.safetensors").write_bytes(safetensors_bytes(size))
+        weights = safetensors_bytes(self.script.number("file_kb", 4) * 1024, self.digest)
+        (part / "adapter_model.safetensors").write_bytes(weights)
         config = {"peft_type": "LORA", "r": self.order.spec.lora.r, "base_model_name_or_path": "smollm2-135m-instruct"}
         (part / "adapter_config.json").write_text(json.dumps(config))
         part.rename(self.run_directory.adapter)
-        self.say(CheckpointSaved(step=step, size_bytes=size))
+        self.say(LogWritten(text=f"digest {self.digest}"))
 
     def end(self, outcome: str, step: int) -> None:
         results = Results(
             steps=step,
             epochs=step / 10,
-            final_loss=round(4.0 / (1 + step / 10), 4),
-            first_loss=round(4.0 / 1.1, 4),
+            final_loss=loss_at(step),
+            first_loss=loss_at(1),
             train_seconds=time.monotonic() - self.began,
             tokens_seen=step * 100,
             peak_memory_bytes=50_000_000,
         )
         self.say(TrainingEnded.model_validate({"outcome": outcome, "results": results}))
 
-    def plan(self) -> PlanMade:
-        training = self.order.spec.training
+    def fail(self, cause: FailureCause, message: str, advice: str, *, step: int, rows: tuple[int, ...] = ()) -> NoReturn:
+        self.say(TrainingFailed(cause=cause, message=message, advice=advice, step=step, rows=rows))
+        sys.exit(1)
+
+    def plan(self, start: int) -> PlanMade:
+        passes = self.pass_plan()
         return PlanMade(
             max_steps=self.steps,
             epochs=self.steps / 10,
@@ -151,7 +276,7 @@ class FakeTraining:
             train_tokens=1000,
             trained_tokens=500,
             cut_rows=0,
-            effective_batch=training.effective_batch,
+            effective_batch=passes.effective_batch,
             trainable_parameters=1000,
             parameters=100_000,
             target_modules=("q_proj", "v_proj"),
@@ -159,23 +284,62 @@ class FakeTraining:
             device="cpu",
             optim="adamw_torch",
             versions={"python": sys.version.split()[0]},
+            rows_a_pass=passes.per_device_train_batch_size,
+            passes_a_step=passes.gradient_accumulation_steps,
+            activation_checkpointing=passes.activation_checkpointing,
+            resumed_from_step=start or None,
         )
 
-    def say(
-        self, event: PhaseStarted | PlanMade | MetricsLogged | MemorySampled | CheckpointSaved | TrainingEnded | TrainingFailed
-    ) -> None:
+    def say(self, event: Event) -> None:
         append_event(self.run_directory.events, event)
+
+
+def loss_at(step: int) -> float:
+    return round(4.0 / (1 + step / 10), 4)
 
 
 def as_cause(text: str) -> FailureCause:
     return TrainingFailed.model_validate({"cause": text, "message": "-"}).cause
 
 
-def safetensors_bytes(size: int) -> bytes:
-    """A file that safetensors opens: one float32 tensor of zeros."""
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The oldest first."""
+    return sorted(folder.glob("checkpoint-*"), key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def described(path: Path) -> dict[str, Any]:
+    return {"size_bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def what_is_wrong(checkpoint: Path) -> str:
+    """The first file that is not as the manifest says; empty for a whole checkpoint."""
+    try:
+        files = json.loads((checkpoint / "manifest.json").read_text())["files"]
+    except (OSError, ValueError, KeyError):
+        return "manifest.json"
+    return next((name for name in files if not _is_as_told(checkpoint / name, files[name])), "")
+
+
+def _is_as_told(path: Path, told: dict[str, Any]) -> bool:
+    return path.is_file() and described(path) == told
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def safetensors_bytes(size: int, digest: str = "") -> bytes:
+    """A file that safetensors opens: one float32 tensor of zeros, and the digest beside it."""
     values = max(1, size // 4)
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
-    header = json.dumps({name: {"dtype": "F32", "shape": [1, values], "data_offsets": [0, values * 4]}}).encode()
+    tensor = {"dtype": "F32", "shape": [1, values], "data_offsets": [0, values * 4]}
+    header = json.dumps({"__metadata__": {"digest": digest}, name: tensor}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(values * 4)
 
 
