@@ -78,7 +78,11 @@ def test_defaults_are_the_settings_own() -> None:
         ("NIBBLE_MAX_DATASET_BYTES", settings.MAX_DATASET_BYTES),
         ("NIBBLE_LEASE_SECONDS", settings.LEASE_SECONDS),
         ("NIBBLE_REAPER_SECONDS", settings.REAPER_SECONDS),
-        ("NIBBLE_MAX_ATTEMPTS", settings.MAX_ATTEMPTS),
+        ("NIBBLE_MAX_RETRIES", settings.MAX_RETRIES),
+        ("NIBBLE_RETRY_SECONDS", settings.RETRY_SECONDS),
+        ("NIBBLE_LOG_LINES_PER_JOB", settings.LOG_LINES_PER_JOB),
+        ("NIBBLE_LOG_BYTES_PER_JOB", settings.LOG_BYTES_PER_JOB),
+        ("NIBBLE_MIN_FREE_BYTES", settings.MIN_FREE_BYTES),
         ("NIBBLE_SOCKETS_PER_USER", settings.SOCKETS_PER_USER),
     ):
         row = re.search(rf"^\| `{name}` \| `(\d+)`", DOCUMENT, re.MULTILINE)

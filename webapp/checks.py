@@ -31,7 +31,7 @@ def public_url(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
 @register
 def data_folders(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    for name in ("DATASETS_DIR", "ADAPTERS_DIR", "INCOMING_DIR", "FILE_UPLOAD_TEMP_DIR"):
+    for name in ("DATASETS_DIR", "ADAPTERS_DIR", "CHECKPOINTS_DIR", "INCOMING_DIR", "FILE_UPLOAD_TEMP_DIR"):
         folder = Path(getattr(settings, name))
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             hint = "Give the folder to the user that runs the dashboard, or set NIBBLE_DATA to another one."
@@ -41,7 +41,8 @@ def data_folders(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
 
 def _moves_are_renames() -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    for source, target in (("FILE_UPLOAD_TEMP_DIR", "DATASETS_DIR"), ("INCOMING_DIR", "ADAPTERS_DIR")):
+    moves = (("FILE_UPLOAD_TEMP_DIR", "DATASETS_DIR"), ("INCOMING_DIR", "ADAPTERS_DIR"), ("INCOMING_DIR", "CHECKPOINTS_DIR"))
+    for source, target in moves:
         here, there = Path(getattr(settings, source)), Path(getattr(settings, target))
         if here.stat().st_dev != there.stat().st_dev:
             hint = "Keep the data folder on one file system, so that a file moves without being copied."

@@ -122,9 +122,10 @@ SERVESTATIC_ADD_HEADERS_FUNCTION = static_headers
 
 DATASETS_DIR = DATA_DIR / "datasets"
 ADAPTERS_DIR = DATA_DIR / "adapters"
+CHECKPOINTS_DIR = DATA_DIR / "checkpoints"
 INCOMING_DIR = DATA_DIR / "incoming"  # files of attempts that have not finished
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"
-for needed in (DATASETS_DIR, ADAPTERS_DIR, INCOMING_DIR, FILE_UPLOAD_TEMP_DIR):
+for needed in (DATASETS_DIR, ADAPTERS_DIR, CHECKPOINTS_DIR, INCOMING_DIR, FILE_UPLOAD_TEMP_DIR):
     needed.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]  # a file never sits in memory
 FILE_UPLOAD_PERMISSIONS = 0o600
@@ -132,7 +133,11 @@ MAX_DATASET_BYTES = int(env.number("NIBBLE_MAX_DATASET_BYTES", 20 * 2**30, least
 
 LEASE_SECONDS = env.number("NIBBLE_LEASE_SECONDS", 30, least=0.5)
 REAPER_SECONDS = env.number("NIBBLE_REAPER_SECONDS", 5, least=0.1)
-MAX_ATTEMPTS = int(env.number("NIBBLE_MAX_ATTEMPTS", 4, least=1))  # one and three retries after lost workers
+MAX_RETRIES = int(env.number("NIBBLE_MAX_RETRIES", 5))
+RETRY_SECONDS = env.number("NIBBLE_RETRY_SECONDS", 10)  # before the first retry; twice as long before each further one
+LOG_LINES_PER_JOB = int(env.number("NIBBLE_LOG_LINES_PER_JOB", 200_000, least=1))
+LOG_BYTES_PER_JOB = int(env.number("NIBBLE_LOG_BYTES_PER_JOB", 100 * 2**20, least=1))
+MIN_FREE_BYTES = int(env.number("NIBBLE_MIN_FREE_BYTES", 2 * 2**30))
 SOCKETS_PER_USER = int(env.number("NIBBLE_SOCKETS_PER_USER", 20, least=1))
 
 USE_TZ = True

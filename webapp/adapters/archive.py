@@ -5,7 +5,7 @@ import uuid
 import zipfile
 from pathlib import Path
 
-from webapp.adapters.publishing import BadArtifact, check_hashes
+from webapp.artifacts import BadArtifact, check_hashes
 from worker.contract.orders import ArtifactFile
 
 CHECKSUMS = "checksums.txt"

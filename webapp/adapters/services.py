@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from webapp.adapters.models import Adapter
-from webapp.adapters.publishing import check_sizes, place
+from webapp.artifacts import check_sizes, place
 from webapp.jobs.models import Job
 from worker.contract.events import Results
 from worker.contract.orders import ArtifactFile

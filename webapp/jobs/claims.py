@@ -47,7 +47,7 @@ def _close_what_the_slot_left(worker: Worker, slot: int) -> None:
     """An agent asks only when it runs nothing. So what is still open on its slot died with an earlier process."""
     for attempt in Attempt.objects.filter(worker=worker, slot=slot, status__in=OPEN_ATTEMPT).select_related("worker"):
         why = f"Worker {worker.name} was started afresh and no longer runs attempt {attempt.number}."
-        lose_attempt(attempt, why=why, most_attempts=settings.MAX_ATTEMPTS)
+        lose_attempt(attempt, why=why)
 
 
 def _open_attempt(job: Job, worker: Worker, slots: list[int]) -> Attempt | None:

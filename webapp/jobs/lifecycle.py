@@ -1,22 +1,23 @@
-"""The only writer of a status. Each move is a compare-and-set, and each move of a job is an event: who, when, why.
+"""The only writer of a status. Each move is a compare-and-set, and each move is an event: who, when, why.
 
 An UPDATE whose WHERE repeats the status that the caller believed in, and a row count that says who won:
-no locks, and the same on SQLite and PostgreSQL.
+no locks, and the same on SQLite and PostgreSQL. docs/lifecycle.md is drawn from these tables.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any, cast
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from webapp.accounts.models import User
+from webapp.jobs.checkpoints import newest_checkpoint, thin
 from webapp.jobs.clock import database_now
-from webapp.jobs.live import ring_job
-from webapp.jobs.models import ENDED_JOB, HELD_JOB, OPEN_ATTEMPT, Attempt, AttemptStatus, HeldSlot, Job, JobEvent, JobStatus
+from webapp.jobs.events import NewEvent, append_events
+from webapp.jobs.models import ENDED_JOB, HELD_JOB, OPEN_ATTEMPT, Attempt, AttemptStatus, HeldSlot, Job, JobStatus
 from webapp.jobs.progress import Progress, ended
+from webapp.jobs.retries import Failure, backoff_seconds, poison, used_up
 
 S, A = JobStatus, AttemptStatus
 
@@ -25,7 +26,7 @@ JOB_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
     S.QUEUED: frozenset({S.STARTING, S.CANCELLED, S.FAILED}),
     S.STARTING: frozenset({S.RUNNING, S.QUEUED, S.STOPPING, S.PAUSING, S.SUCCEEDED, S.FAILED, S.CANCELLED}),
     S.RUNNING: frozenset({S.QUEUED, S.STOPPING, S.PAUSING, S.SUCCEEDED, S.FAILED, S.CANCELLED}),
-    S.PAUSING: frozenset({S.PAUSED, S.QUEUED, S.STOPPING, S.SUCCEEDED, S.FAILED}),
+    S.PAUSING: frozenset({S.PAUSED, S.STOPPING, S.SUCCEEDED, S.FAILED, S.CANCELLED}),
     S.PAUSED: frozenset({S.QUEUED, S.CANCELLED}),
     S.STOPPING: frozenset({S.CANCELLED}),
     S.SUCCEEDED: frozenset(),
@@ -33,22 +34,14 @@ JOB_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
     S.CANCELLED: frozenset(),
 }
 ATTEMPT_MOVES: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
-    A.CLAIMED: frozenset({A.RUNNING, A.SUCCEEDED, A.FAILED, A.STOPPED, A.LOST, A.FENCED}),
-    A.RUNNING: frozenset({A.SUCCEEDED, A.FAILED, A.STOPPED, A.LOST, A.FENCED}),
+    A.CLAIMED: frozenset({A.RUNNING, A.SUCCEEDED, A.FAILED, A.STOPPED, A.LOST}),
+    A.RUNNING: frozenset({A.SUCCEEDED, A.FAILED, A.STOPPED, A.LOST}),
     A.SUCCEEDED: frozenset(),
     A.FAILED: frozenset(),
     A.STOPPED: frozenset(),
     A.LOST: frozenset({A.FENCED}),
     A.FENCED: frozenset(),
 }
-
-
-@dataclass(frozen=True)
-class NewEvent:
-    kind: str
-    data: dict[str, Any]
-    at: datetime
-    seq: int | None = None
 
 
 def move_job(
@@ -72,53 +65,49 @@ def move_job(
         if believed is None or to not in JOB_MOVES[JobStatus(believed)] or (only_from and believed not in only_from):
             return False
         now = database_now()
-        changes = {"status": to, **_times_of(to, now), **fields}
+        changes = {"status": to, **_times_of(JobStatus(believed), to, now), **fields}
         if not Job.objects.filter(pk=job.pk, status=believed).update(**changes):
             return False
         who = by.name if by else (f"worker {attempt.worker.name}" if attempt else "Nibble")
         state = {"from": believed, "to": to.value, "why": why, "who": who}
         append_events(job.pk, [NewEvent("state", state, now)], attempt=attempt, by=by)
-    for name, value in changes.items():
-        setattr(job, name, value)
+        for name, value in changes.items():
+            setattr(job, name, value)
+        if to in ENDED_JOB:
+            thin(Job.objects.get(pk=job.pk))
     return True
 
 
-def _times_of(to: JobStatus, now: datetime) -> dict[str, Any]:
+def _times_of(believed: JobStatus, to: JobStatus, now: datetime) -> dict[str, Any]:
+    """A job that comes back from a worker keeps its place in the queue; one that was paused joins at the end."""
     if to == S.QUEUED:
-        return {"queued_at": now}
+        return {"queued_at": now} if believed not in HELD_JOB else {}
     if to == S.STARTING:
         return {"started_at": now}
     return {"ended_at": now} if to in ENDED_JOB else {}
 
 
-def move_attempt(attempt: Attempt, to: AttemptStatus, **conditions: Any) -> bool:
-    """Moves the attempt if its status allows it and `conditions` (fence, lease_until__lt ...) hold. An end gives its slots back."""
-    sources = [source for source, targets in ATTEMPT_MOVES.items() if to in targets]
-    now = database_now()
-    times = {"started_at": now} if to == A.RUNNING else {"ended_at": now}
-    moved = Attempt.objects.filter(pk=attempt.pk, status__in=sources, **conditions).update(status=to, **times)
-    if moved:
-        attempt.status = to
+def move_attempt(attempt: Attempt, to: AttemptStatus, *, why: str = "", cause: str = "", **conditions: Any) -> bool:
+    """Moves the attempt if its status allows it and `conditions` (fence, lease_until__lt ...) hold. An end gives its slots back.
+
+    `cause` is kept when it did not end in order.
+    """
+    with transaction.atomic():
+        believed = Attempt.objects.select_for_update().filter(pk=attempt.pk).values_list("status", flat=True).first()
+        if believed is None or to not in ATTEMPT_MOVES[AttemptStatus(believed)]:
+            return False
+        now = database_now()
+        times = {"started_at": now} if to == A.RUNNING else {} if to == A.FENCED else {"ended_at": now}
+        changes = {"status": to, **times, **({"end_cause": cause} if cause else {})}
+        if not Attempt.objects.filter(pk=attempt.pk, status=believed, **conditions).update(**changes):
+            return False
+        told = {"number": attempt.number, "from": believed, "to": to.value, "why": why, "worker": attempt.worker.name}
+        append_events(attempt.job_id, [NewEvent("attempt", told, now)], attempt=attempt)
         if to not in OPEN_ATTEMPT:
             HeldSlot.objects.filter(attempt=attempt.pk).delete()
-    return bool(moved)
-
-
-def append_events(job_id: int, events: Iterable[NewEvent], *, attempt: Attempt | None, by: User | None = None) -> int:
-    """Stores events under the next cursors of the job and rings once the transaction is through. Returns the last cursor.
-
-    Must run inside a transaction: the UPDATE locks the job's row, so cursors become visible in their order.
-    """
-    new = list(events)
-    Job.objects.filter(pk=job_id).update(last_cursor=F("last_cursor") + len(new))
-    last: int = Job.objects.values_list("last_cursor", flat=True).get(pk=job_id)
-    rows = [
-        JobEvent(job_id=job_id, cursor=cursor, kind=e.kind, data=e.data, at=e.at, attempt=attempt, seq=e.seq, actor=by)
-        for cursor, e in enumerate(new, start=last - len(new) + 1)
-    ]
-    JobEvent.objects.bulk_create(rows)
-    transaction.on_commit(lambda: ring_job(job_id))
-    return last
+    for name, value in changes.items():
+        setattr(attempt, name, value)
+    return True
 
 
 def ask_to_stop(job: Job, *, stop: Job.Stop, by: User, why: str) -> bool:
@@ -137,24 +126,67 @@ def ask_to_stop(job: Job, *, stop: Job.Stop, by: User, why: str) -> bool:
     return True
 
 
-def lose_attempt(attempt: Attempt, *, why: str, most_attempts: int, **conditions: Any) -> bool:
-    """The worker is gone: its attempt is lost, and the job goes back to the queue, or fails when it was tried often enough."""
+def lose_attempt(attempt: Attempt, *, why: str, **conditions: Any) -> bool:
+    """The worker is gone: its attempt is lost, and the job is tried again or has been tried often enough."""
     with transaction.atomic():
-        if not move_attempt(attempt, A.LOST, **conditions):
+        if not move_attempt(attempt, A.LOST, why=why, cause="worker_lost", **conditions):
             return False
-        job = Job.objects.get(pk=attempt.job_id)
-        if job.status not in HELD_JOB:
-            return True
-        if job.stop_requested:
-            return move_job(job, S.CANCELLED, why=f"{why} It had been asked to stop; nothing was saved.", progress=_at_rest(job))
-        if attempt.number >= most_attempts:
-            failure = {
-                "cause": "worker_lost",
-                "message": f"The job was started {attempt.number} times and each time its worker went away.",
-                "advice": "Look at the worker's log (DATA/logs) and at its memory, then clone the job.",
-            }
-            return move_job(job, S.FAILED, why=why, failure=failure, progress=_at_rest(job))
-        return move_job(job, S.QUEUED, why=f"{why} The job is queued again.", progress=_at_rest(job))
+        job = Job.objects.select_for_update().get(pk=attempt.job_id)
+        # Its silence was a pause already: a job whose worker was missed for a whole lease need not wait once more.
+        heard_of = attempt.lease_until - timedelta(seconds=settings.LEASE_SECONDS)
+        failure = Failure(cause="worker_lost", message=why, advice="Look at the worker's log (DATA/logs) and at its memory.")
+        requeue(job, attempt=attempt, why=why, failure=failure, since=heard_of)
+    return True
+
+
+def requeue(job: Job, *, attempt: Attempt, why: str, failure: Failure | None = None, since: datetime | None = None) -> bool:
+    """What becomes of a job whose attempt ended and did not finish it: lost, drained, cut off, paused, or ended by its machine.
+
+    Called after the attempt was closed, in the same transaction. With a `failure` that is retried it counts as a retry and waits
+    (counted from `since`); without one the attempt ended in order. The place in the queue is kept.
+    """
+    if job.status not in HELD_JOB:
+        return False
+    said_by = None if attempt.status == A.LOST else attempt
+    changes: dict[str, Any] = {"progress": _at_rest(job), "not_before": None}
+    if job.stop_requested:
+        return move_job(job, S.CANCELLED, why=f"{why} It had been asked to stop. {what_is_kept(job)}", attempt=said_by, **changes)
+    if failure is not None:
+        hopeless = _hopeless(job, failure)
+        if hopeless:
+            return move_job(job, S.FAILED, why=hopeless["message"], attempt=said_by, failure=hopeless, **changes)
+        changes |= {"retries": job.retries + 1, "not_before": _not_before(job.retries + 1, since=since)}
+    if job.status == S.PAUSING:
+        return move_job(job, S.PAUSED, why=f"{why} {_goes_on(job)}", attempt=said_by, **changes | {"not_before": None})
+    return move_job(job, S.QUEUED, why=f"{why} The job is queued again. {_goes_on(job)}", attempt=said_by, **changes)
+
+
+def _hopeless(job: Job, failure: Failure) -> Failure | None:
+    """What the job fails with instead of another try."""
+    if job.retries >= settings.MAX_RETRIES:
+        return used_up(failure, retries=job.retries)
+    return poison(job.attempts.select_related("worker"))
+
+
+def _not_before(retries: int, *, since: datetime | None) -> datetime | None:
+    now = database_now()
+    until = (since or now) + timedelta(seconds=backoff_seconds(retries))
+    return until if until > now else None
+
+
+def _goes_on(job: Job) -> str:
+    checkpoint = newest_checkpoint(job) or job.starts_from
+    return (
+        f"It goes on from step {checkpoint.step:,}." if checkpoint else "It starts again from the beginning: no checkpoint is kept."
+    )
+
+
+def what_is_kept(job: Job) -> str:
+    """Stop and save promises an adapter. When only a checkpoint came, that is what is said."""
+    checkpoint = newest_checkpoint(job) if job.stop_requested == Job.Stop.SAVE else None
+    if checkpoint is None:
+        return "Nothing was kept."
+    return f"There is no adapter, but the checkpoint of step {checkpoint.step:,} is kept: a retry can go on from it."
 
 
 def _at_rest(job: Job) -> dict[str, Any]:

@@ -2,7 +2,16 @@
 
 from typing import Any, TypedDict
 
-from worker.contract.events import AnyEvent, MemorySampled, MetricsLogged, PhaseStarted, PlanMade
+from worker.contract.events import (
+    AnyEvent,
+    CheckpointRejected,
+    CheckpointSaved,
+    MemorySampled,
+    MetricsLogged,
+    PhaseStarted,
+    PlanMade,
+    Replanned,
+)
 
 FIRST_PHASES, LAST_PHASES = 8, 8  # how it began and where it is; a run that evaluates often has hundreds between
 METRICS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "tokens_seen", "seconds_left")
@@ -34,6 +43,28 @@ class Progress(TypedDict, total=False):
     seconds_left: float | None
     memory: dict[str, int]
     plan: dict[str, Any]
+    checkpoint_step: int
+    """The last step that the trainer saved."""
+    rejected: dict[str, Any]
+    """step, file and reason of the last checkpoint that could not be gone on from."""
+    replanned: dict[str, Any]
+    """before, after, from_step and why: the last time that memory ran out and a smaller plan was taken."""
+    log_lines: int
+    log_bytes: int
+    log_left_out: int
+    """Set once the log has reached its cap (jobs/log_cap.py)."""
+
+
+OF_THE_JOB = ("first_loss", "checkpoint_step", "replanned", "log_lines", "log_bytes", "log_left_out")
+"""What an attempt passes on to the next one."""
+
+
+OF_THE_STEPS = ("step", "first_loss", "checkpoint_step")
+
+
+def restarted(progress: Progress) -> Progress:
+    """The snapshot with which a new attempt begins."""
+    return {name: value for name, value in progress.items() if name in OF_THE_JOB}  # type: ignore[return-value]
 
 
 def fold(progress: Progress, event: AnyEvent) -> Progress:
@@ -48,9 +79,23 @@ def fold(progress: Progress, event: AnyEvent) -> Progress:
     if isinstance(event, MemorySampled):
         return {**progress, "memory": event.model_dump(exclude={"kind", "at", "step"}, exclude_none=True)}
     if isinstance(event, PlanMade):
-        plan = event.model_dump(mode="json", exclude={"kind", "at"})
-        return {**progress, "plan": plan, "max_steps": event.max_steps, "epochs": event.epochs}
+        return _with_plan(progress, event)
+    if isinstance(event, CheckpointSaved):
+        return {**progress, "checkpoint_step": event.step}
+    if isinstance(event, CheckpointRejected):
+        return {**progress, "rejected": event.model_dump(exclude={"kind", "at"})}
+    if isinstance(event, Replanned):
+        return {**progress, "replanned": event.model_dump(mode="json", exclude={"kind", "at"})}
     return progress
+
+
+def _with_plan(progress: Progress, event: PlanMade) -> Progress:
+    """A trainer begins: at the step of its checkpoint, or at none; what was told of later steps is told again."""
+    plan = event.model_dump(mode="json", exclude={"kind", "at"})
+    known: Progress = {**progress, "plan": plan, "max_steps": event.max_steps, "epochs": event.epochs}
+    if event.resumed_from_step:
+        return {**known, "step": event.resumed_from_step}
+    return {name: value for name, value in known.items() if name not in OF_THE_STEPS}  # type: ignore[return-value]
 
 
 def _with_phase(progress: Progress, event: PhaseStarted) -> Progress:

@@ -29,7 +29,7 @@ def expired_attempts() -> list[Attempt]:
 def _lose(attempt: Attempt) -> bool:
     """The WHERE repeats that the lease is over: a batch that arrives in between keeps the attempt alive."""
     why = f"Worker {attempt.worker.name} has not been heard of for {settings.LEASE_SECONDS:g} s."
-    lost = lose_attempt(attempt, why=why, most_attempts=settings.MAX_ATTEMPTS, lease_until__lt=database_now())
+    lost = lose_attempt(attempt, why=why, lease_until__lt=database_now())
     if lost:
         logger.warning("Job %s: %s", attempt.job_id, why)
     return lost

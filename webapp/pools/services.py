@@ -111,6 +111,13 @@ def enable_worker(worker: Worker) -> None:
     _change_state(worker, to=Worker.State.ENABLED)
 
 
+def quarantine(worker: Worker, *, reason: str) -> None:
+    """Its hardware failed: it takes nothing new until an administrator enables it again."""
+    enabled = Worker.objects.filter(pk=worker.pk, state=Worker.State.ENABLED)
+    if enabled.update(state=Worker.State.DRAINING, state_reason=reason[:300]):
+        worker.state, worker.state_reason = Worker.State.DRAINING, reason[:300]
+
+
 def _change_state(worker: Worker, *, to: Worker.State) -> None:
     if Worker.objects.filter(pk=worker.pk).exclude(state=Worker.State.REVOKED).update(state=to) != 1:
         raise WorkerRevoked(worker.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from webapp.adapters.publishing import BadArtifact
 from webapp.adapters.services import publish_adapter
+from webapp.artifacts import BadArtifact
 from webapp.files import SendFile
 from webapp.jobs.claims import claim_job
 from webapp.jobs.finish import EventsMissing, finish_attempt, incoming_folder

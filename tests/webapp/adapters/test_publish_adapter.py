@@ -8,10 +8,10 @@ from django.db import transaction
 from tests.cast import Cast
 from tests.webapp.adapters.making import CONTENTS, arrived, published
 from tests.webapp.jobs.work import RESULTS, submitted
-from webapp.adapters import publishing
+from webapp import artifacts
 from webapp.adapters.models import Adapter
-from webapp.adapters.publishing import BadArtifact, check_hashes
 from webapp.adapters.services import publish_adapter
+from webapp.artifacts import BadArtifact, check_hashes
 
 pytestmark = pytest.mark.postgres
 
@@ -90,7 +90,7 @@ def test_a_disk_that_fails_leaves_nothing_half_done(cast: Cast, settings, monkey
     def failing(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publishing, "_sync", failing)
+    monkeypatch.setattr(artifacts, "_sync", failing)
     with pytest.raises(OSError, match="No space"):
         published(cast)
     assert list(Path(settings.ADAPTERS_DIR).iterdir()) == []

@@ -114,7 +114,7 @@ def test_an_end_gives_every_slot_back(cast: Cast):
     assert order is not None
     assert HeldSlot.objects.count() == 2
     attempt = Attempt.objects.get(pk=order.attempt_id)
-    assert lose_attempt(attempt, why="Gone.", most_attempts=1)
+    assert lose_attempt(attempt, why="Gone.")
     assert HeldSlot.objects.count() == 0
 
 

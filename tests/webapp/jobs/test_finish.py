@@ -86,7 +86,7 @@ def test_a_stale_fence_ends_nothing(cast: Cast):
 
 def test_a_lost_attempt_cannot_finish(cast: Cast):
     job, attempt = claimed(cast)
-    lose_attempt(attempt, why="Gone.", most_attempts=3)
+    lose_attempt(attempt, why="Gone.")
     publisher = Publisher()
     with pytest.raises(StaleAttempt):
         finish_attempt(attempt, succeeded(attempt), publish=publisher)

@@ -65,7 +65,7 @@ def test_a_wrong_fence_changes_nothing(cast: Cast):
 
 def test_a_lost_attempt_that_wakes_up_is_told_to_stop(cast: Cast):
     _, attempt = claimed(cast)
-    lose_attempt(attempt, why="Gone.", most_attempts=3)
+    lose_attempt(attempt, why="Gone.")
     with pytest.raises(StaleAttempt):
         store_batch(attempt, batch(attempt, log("I am back")))
 

@@ -138,7 +138,7 @@ def test_the_dataset_is_sent_as_a_file(cast: Cast, door: Knock):
 
 def test_the_dataset_is_not_for_a_stale_attempt(cast: Cast, door: Knock):
     _, attempt = claimed(cast)
-    lose_attempt(attempt, why="Gone.", most_attempts=3)
+    lose_attempt(attempt, why="Gone.")
     assert code_of(door.get(f"attempts/{attempt.pk}/dataset?fence={attempt.fence}")) == (409, "stale_attempt")
 
 

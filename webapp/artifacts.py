@@ -1,4 +1,4 @@
-"""Moves an attempt's files to where adapters lie: all of them or none, and again without harm."""
+"""Moves an attempt's files to where they are kept, adapters and checkpoints alike: all of them or none, and again without harm."""
 
 import errno
 import hashlib
@@ -11,7 +11,7 @@ from worker.contract.orders import ArtifactFile
 
 
 class BadArtifact(Exception):
-    """A file of the adapter is not what the worker announced."""
+    """A file is not what the worker announced."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name} {problem}. Send the file again, then finish.")
