@@ -13,11 +13,14 @@ django_app = get_asgi_application()
 
 from webapp.bodies import limiting_bodies
 from webapp.files import sending_files
+from webapp.jobs.door_watch import watching_the_door
 from webapp.jobs.routing import websocket_urls
 
-application = ProtocolTypeRouter(
-    {
-        "http": sending_files(limiting_bodies(django_app)),  # type: ignore[arg-type]
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urls))),
-    }
+application = watching_the_door(
+    ProtocolTypeRouter(
+        {
+            "http": sending_files(limiting_bodies(django_app)),  # type: ignore[arg-type]
+            "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urls))),
+        }
+    )
 )

@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "webapp.pools",
     "webapp.jobs",
     "webapp.adapters",
+    "webapp.upkeep",
     "webapp.worker_api",
     "webapp.api",
     "webapp.launcher",

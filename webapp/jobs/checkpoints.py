@@ -76,7 +76,7 @@ def _candidates(job: Job) -> Iterable[Checkpoint]:
 
 
 def _forget(job: Job, checkpoint: Checkpoint) -> None:
-    reason = "Its files are not whole in the data folder any more; the one before it is tried."
+    reason = "Its files are not whole in the data folder any more."
     with transaction.atomic():
         tell(job.pk, "checkpoint_rejected", {"step": checkpoint.step, "file": "", "reason": reason})
         delete_checkpoints([checkpoint])

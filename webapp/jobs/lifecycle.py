@@ -87,10 +87,18 @@ def _times_of(believed: JobStatus, to: JobStatus, now: datetime) -> dict[str, An
     return {"ended_at": now} if to in ENDED_JOB else {}
 
 
-def move_attempt(attempt: Attempt, to: AttemptStatus, *, why: str = "", cause: str = "", **conditions: Any) -> bool:
+def move_attempt(
+    attempt: Attempt,
+    to: AttemptStatus,
+    *,
+    why: str = "",
+    cause: str = "",
+    told: Mapping[str, Any] | None = None,
+    **conditions: Any,
+) -> bool:
     """Moves the attempt if its status allows it and `conditions` (fence, lease_until__lt ...) hold. An end gives its slots back.
 
-    `cause` is kept when it did not end in order.
+    `cause` is kept when it did not end in order; `told` are further figures of the event.
     """
     with transaction.atomic():
         believed = Attempt.objects.select_for_update().filter(pk=attempt.pk).values_list("status", flat=True).first()
@@ -101,8 +109,15 @@ def move_attempt(attempt: Attempt, to: AttemptStatus, *, why: str = "", cause: s
         changes = {"status": to, **times, **({"end_cause": cause} if cause else {})}
         if not Attempt.objects.filter(pk=attempt.pk, status=believed, **conditions).update(**changes):
             return False
-        told = {"number": attempt.number, "from": believed, "to": to.value, "why": why, "worker": attempt.worker.name}
-        append_events(attempt.job_id, [NewEvent("attempt", told, now)], attempt=attempt)
+        data = {
+            "number": attempt.number,
+            "from": believed,
+            "to": to.value,
+            "why": why,
+            "worker": attempt.worker.name,
+            **(told or {}),
+        }
+        append_events(attempt.job_id, [NewEvent("attempt", data, now)], attempt=attempt)
         if to not in OPEN_ATTEMPT:
             HeldSlot.objects.filter(attempt=attempt.pk).delete()
     for name, value in changes.items():

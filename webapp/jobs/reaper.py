@@ -1,21 +1,26 @@
-"""Looks after what nobody rings for: leases that ran out, rings that were lost. One pass is `reap_once`."""
+"""Looks after what nobody rings for: leases that ran out, rings that were lost, pauses that are over. One pass is `reap_once`.
+
+Two reapers at once are harmless: each step is a compare-and-set or a ring, and a ring too many wakes a worker for nothing.
+"""
 
 import logging
 
 from django.conf import settings
+from django.db.models import Q
 
 from webapp.celeryapp import ring_pool
 from webapp.jobs.clock import database_now
+from webapp.jobs.door_watch import has_been_open_for_a_lease
 from webapp.jobs.lifecycle import lose_attempt
-from webapp.jobs.models import OPEN_ATTEMPT, Attempt, JobStatus
+from webapp.jobs.models import OPEN_ATTEMPT, Attempt, Job, JobStatus
 from webapp.pools.models import Worker, WorkerPool
 
 logger = logging.getLogger(__name__)
 
 
 def reap_once() -> int:
-    """Returns the number of attempts marked lost."""
-    lost = sum(_lose(attempt) for attempt in expired_attempts())
+    """Returns the number of attempts marked lost. None is while the door has not been open for one whole lease."""
+    lost = sum(_lose(attempt) for attempt in expired_attempts()) if has_been_open_for_a_lease() else 0
     for pool in pools_with_work():
         ring_pool(pool.queue)
     return lost
@@ -36,6 +41,7 @@ def _lose(attempt: Attempt) -> bool:
 
 
 def pools_with_work() -> list[WorkerPool]:
-    """Queued jobs and somebody enabled who could take one."""
-    waiting = WorkerPool.objects.filter(jobs__status=JobStatus.QUEUED, workers__state=Worker.State.ENABLED)
-    return list(waiting.distinct())
+    """Queued jobs that may start now (a retried one waits first) and somebody enabled who could take one."""
+    ready = Job.objects.filter(Q(not_before=None) | Q(not_before__lte=database_now()), status=JobStatus.QUEUED)
+    enabled = Worker.objects.filter(state=Worker.State.ENABLED)
+    return list(WorkerPool.objects.filter(pk__in=ready.values("pool"), workers__in=enabled).distinct())

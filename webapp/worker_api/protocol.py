@@ -1,11 +1,15 @@
-"""Refuses a worker that is newer than this dashboard before its message is read: it may hold fields we do not know."""
+"""Dashboard and workers are not upgraded at once: one protocol back is spoken, anything else is told which side to upgrade.
+
+A newer worker is refused before its message is read: it may hold fields we do not know.
+"""
 
 import json
 
 from django.http import HttpRequest
 
 from webapp.worker_api.door import AnyMessage, Refusal, read_message
-from worker.contract import PROTOCOL
+from worker.contract import OLDEST_PROTOCOL, PROTOCOL
+from worker.contract.orders import WorkOrder
 
 LARGEST = 256 * 1024  # a host with 64 GPUs and its versions is 20 KB
 
@@ -23,4 +27,15 @@ def read_versioned(request: HttpRequest, kind: type[AnyMessage]) -> AnyMessage:
             "newer_worker",
             f"This worker speaks protocol {spoken}, the dashboard {PROTOCOL}. Upgrade the dashboard, then start the worker again.",
         )
+    if isinstance(spoken, int) and spoken < OLDEST_PROTOCOL:
+        raise Refusal(
+            426,
+            "older_worker",
+            f"This worker speaks protocol {spoken}, the dashboard {OLDEST_PROTOCOL} to {PROTOCOL}. Update the worker: join it again.",
+        )
     return read_message(request, kind)
+
+
+def order_in(protocol: int, order: WorkOrder) -> WorkOrder:
+    """A worker of protocol 1 knows no checkpoints: it begins from the beginning."""
+    return order if protocol >= PROTOCOL else order.model_copy(update={"protocol": protocol, "resume": None})

@@ -1,11 +1,13 @@
 """Short words for what tests do with jobs: submit one, claim it, speak as its worker."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.cast import Cast
 from webapp.jobs.claims import claim_job
-from webapp.jobs.models import Attempt, Job
+from webapp.jobs.clock import database_now
+from webapp.jobs.door_watch import ONLY_ROW
+from webapp.jobs.models import Attempt, DoorWatch, Job
 from webapp.jobs.services import submit_job
 from worker.contract.events import AnyEvent, LogWritten, MetricsLogged, PlanMade, Results
 from worker.contract.orders import Claim, EventBatch, Failed, Finish, Stopped, WorkOrder
@@ -29,6 +31,18 @@ PLAN = PlanMade(
     optim="adamw_torch",
     versions={},
 )
+
+
+def open_door(*, since: timedelta = timedelta(hours=1)) -> None:
+    """As web processes leave it that have been up for so long; no web process runs in most tests."""
+    now = database_now()
+    DoorWatch.objects.update_or_create(pk=ONLY_ROW, defaults={"up_since": now - since, "seen_at": now})
+
+
+def expire(attempt: Attempt) -> None:
+    """Its worker has been silent for more than a lease, and would have been heard."""
+    open_door()
+    Attempt.objects.filter(pk=attempt.pk).update(lease_until=database_now() - timedelta(seconds=1))
 
 
 def spec(**training: Any) -> FinetuneSpec:
