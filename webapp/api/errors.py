@@ -62,7 +62,7 @@ def install(api: NinjaAPI) -> None:
     """One handler an error; whatever has none is a bug and answers 500."""
     handle = api.exception_handler
     handle(ApiRefusal)(lambda _, refusal: refused(refusal))
-    handle(JobRefused)(lambda _, refusal: refused(ApiRefusal(str(refusal), status=422, code="refused", param=refusal.field)))
+    handle(JobRefused)(lambda _, refusal: refused(job_refusal(refusal)))
     handle(DatasetRefusal)(lambda _, refusal: refused(dataset_refusal(refusal)))
     handle(ValidationError)(lambda _, error: refused(contract_error(error.errors)))
     handle(AuthenticationError)(lambda _, __: refused(ApiRefusal(SIGN_IN, status=401)))
@@ -70,6 +70,12 @@ def install(api: NinjaAPI) -> None:
     handle(Http404)(lambda _, __: not_found())
     handle(ObjectDoesNotExist)(lambda _, __: not_found())
     handle(RequestDataTooBig)(lambda _, __: refused(ApiRefusal("The body is larger than 2.5 MB.", status=413)))
+
+
+def job_refusal(refusal: JobRefused) -> ApiRefusal:
+    """What the user may not do is 403, what the job's state forbids 409, a wrong wish 422."""
+    status = {"forbidden": 403, "conflict": 409}.get(refusal.code, 422)
+    return ApiRefusal(str(refusal), status=status, code=refusal.code, param=refusal.field)
 
 
 def dataset_refusal(refusal: DatasetRefusal) -> ApiRefusal:

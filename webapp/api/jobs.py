@@ -1,12 +1,13 @@
-"""/api/v1/jobs: submit, look, follow, cancel. The same services as the pages."""
+"""/api/v1/jobs: submit, look, follow. The same services as the pages."""
 
+import hashlib
 from typing import Annotated, Literal
 
-from django.http import HttpRequest
-from ninja import Router, Schema, Status
+from django.http import HttpRequest, HttpResponse
+from ninja import Header, Router, Schema, Status
 from pydantic import ConfigDict, Field
 
-from webapp.accounts.permissions import may_change, visible_to
+from webapp.accounts.permissions import visible_to
 from webapp.api.access import user_of
 from webapp.api.errors import ApiRefusal
 from webapp.api.shapes import EventOut, JobDetail, JobOut, Page
@@ -14,7 +15,7 @@ from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, Priority
 from webapp.jobs.selectors import events_after, job_for, jobs_for
-from webapp.jobs.services import JobRefused, cancel_job, reference_to, submit_job
+from webapp.jobs.services import JobRefused, reference_to, submit_job, submitted_before
 from webapp.pools.models import WorkerPool
 from worker.contract.dataset import Data
 from worker.contract.lora import Lora
@@ -25,6 +26,8 @@ from worker.contract.training import Training
 
 router = Router(tags=["jobs"])
 LARGEST_ID = 2**63 - 1
+KEY_CHARS = 200
+KEY_HELP = "The same key with the same body again answers with the same job: safe to repeat after a lost reply."
 Cursor = Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
@@ -45,12 +48,6 @@ class JobIn(Schema):
     data: Data = Field(default_factory=Data)
 
 
-class CancelIn(Schema):
-    model_config = ConfigDict(extra="forbid")
-    save: bool
-    """Keep an adapter of what was learned so far."""
-
-
 @router.get("", response=Page[JobOut])
 def list_jobs(request: HttpRequest, limit: Annotated[int, Field(ge=1, le=200)] = 50, before: Cursor = 0) -> Page[JobOut]:
     """Newest first. `before` is the id of the last job of the page before."""
@@ -60,7 +57,26 @@ def list_jobs(request: HttpRequest, limit: Annotated[int, Field(ge=1, le=200)] =
 
 
 @router.post("", response={201: JobDetail})
-def create_job(request: HttpRequest, job: JobIn) -> Status[JobDetail]:
+def create_job(
+    request: HttpRequest,
+    job: JobIn,
+    response: HttpResponse,
+    idempotency_key: Annotated[str, Header(alias="Idempotency-Key", description=KEY_HELP)] = "",
+) -> Status[JobDetail]:
+    key, digest = submission_key(idempotency_key), hashlib.sha256(request.body).hexdigest()
+    made = submitted_before(user_of(request), key=key, digest=digest) or submit(request, job, key=key, digest=digest)
+    if made.is_replayed:
+        response["Idempotent-Replayed"] = "true"
+    return Status(201, JobDetail.of(job_for(user_of(request), made.pk)))
+
+
+def submission_key(key: str) -> str:
+    if len(key) > KEY_CHARS or not key.isascii() or (key and not key.isprintable()):
+        raise ApiRefusal(f"Use 1 to {KEY_CHARS} printable ASCII characters.", status=400, param="Idempotency-Key")
+    return key
+
+
+def submit(request: HttpRequest, job: JobIn, *, key: str, digest: str) -> Job:
     pool, base_model, version = named_parts(request, job)
     spec = FinetuneSpec(
         base_model=reference_to(base_model),
@@ -70,7 +86,7 @@ def create_job(request: HttpRequest, job: JobIn) -> Status[JobDetail]:
         training=job.training,
         data=job.data,
     )
-    made = submit_job(
+    return submit_job(
         user=user_of(request),
         name=job.name,
         pool=pool,
@@ -78,8 +94,9 @@ def create_job(request: HttpRequest, job: JobIn) -> Status[JobDetail]:
         dataset_version=version,
         spec=spec,
         priority=job.priority,
+        submission_key=key,
+        submission_hash=digest,
     )
-    return Status(201, JobDetail.of(job_for(user_of(request), made.pk)))
 
 
 def named_parts(request: HttpRequest, job: JobIn) -> tuple[WorkerPool, BaseModel, DatasetVersion]:
@@ -110,19 +127,6 @@ def read_events(
     job = visible_job(request, job_id)
     rows = events_after(job.pk, after, limit=limit + 1)
     return Page(data=[EventOut(**row) for row in rows[:limit]], has_more=len(rows) > limit)
-
-
-@router.post("/{int:job_id}/cancel", response=JobDetail)
-def cancel(request: HttpRequest, job_id: int, wish: CancelIn) -> JobDetail:
-    """A waiting job ends at once; a running one is asked to stop, and its worker ends it within seconds."""
-    job, user = visible_job(request, job_id), user_of(request)
-    if not may_change(user, job):
-        raise ApiRefusal("Only the owner of a job and administrators may cancel it.", status=403)
-    try:
-        cancel_job(job, by=user, save=wish.save)
-    except JobRefused as refusal:
-        raise ApiRefusal(str(refusal), status=409) from None
-    return read_job(request, job_id)
 
 
 def visible_job(request: HttpRequest, job_id: int) -> Job:

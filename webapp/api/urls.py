@@ -9,11 +9,12 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 
-from webapp.api import datasets, errors, jobs, things
+from webapp.api import datasets, errors, jobs, steering, things
 from webapp.api.access import SessionCookie
 
 api = NinjaAPI(title="Nibble", version="1", auth=SessionCookie(), openapi_url=None, docs_url=None, urls_namespace="api")
 api.add_router("/jobs", jobs.router)
+api.add_router("/jobs", steering.router)
 api.add_router("/datasets", datasets.router)
 api.add_router("", things.router)
 errors.install(api)

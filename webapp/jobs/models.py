@@ -70,6 +70,8 @@ class Job(models.Model):
     submission_key = models.CharField(max_length=200, blank=True, default="")
     """Idempotency-Key of the request that submitted it; the same key again is the same job."""
     submission_hash = models.CharField(max_length=64, blank=True, default="")
+    is_replayed = False
+    """Not stored: this answer to a submission is a job that an earlier request with its key made."""
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.DRAFT)
     stop_requested = models.CharField(max_length=10, choices=Stop.choices, default=Stop.NONE, blank=True)

@@ -1,4 +1,4 @@
-"""The points of the charts, in columns. When an attempt repeats a step after a lost one, the later point wins."""
+"""The points of the charts, in columns. What a lost attempt told of steps that are trained again is left out."""
 
 from datetime import datetime
 from typing import Any
@@ -20,16 +20,25 @@ MEMORY_COLUMNS = (
     "card_used_bytes",
 )
 Columns = dict[str, list[Any]]
+Point = dict[str, Any]
 
 
 def series_of(job: Job) -> dict[str, Any]:
     """{"cursor", "metrics": columns by step, "memory": columns by time}; `cursor` is the last event that is in them."""
     cursor = job.last_cursor
-    metrics = [orjson.loads(text) for (text,) in _points(job, "metrics", cursor).values_list("text")]
+    metrics = [(at, orjson.loads(text)) for at, text in _points(job, "metrics", cursor).values_list("cursor", "text")]
+    restarts = [
+        (at, orjson.loads(text).get("resumed_from_step") or 0)
+        for at, text in _points(job, "plan", cursor).values_list("cursor", "text")
+    ]
     memory = [
         {**orjson.loads(text), "at": _milliseconds(at)} for at, text in _points(job, "memory", cursor).values_list("at", "text")
     ]
-    return {"cursor": cursor, "metrics": _columns(_by_step(metrics), METRIC_COLUMNS), "memory": _columns(memory, MEMORY_COLUMNS)}
+    return {
+        "cursor": cursor,
+        "metrics": _columns(_by_step(_of_this_run(metrics, restarts)), METRIC_COLUMNS),
+        "memory": _columns(memory, MEMORY_COLUMNS),
+    }
 
 
 def _points(job: Job, kind: str, cursor: int) -> QuerySet[Any]:
@@ -38,15 +47,22 @@ def _points(job: Job, kind: str, cursor: int) -> QuerySet[Any]:
     return rows.annotate(text=Cast("data", TextField()))
 
 
-def _by_step(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_this_run(metrics: list[tuple[int, Point]], restarts: list[tuple[int, int]]) -> list[Point]:
+    """The points that today's weights come from: a plan says from which step its trainer goes on, and what was told of later ones is void."""
+    for restart, step in restarts:
+        metrics = [(at, point) for at, point in metrics if at > restart or (step and point["step"] <= step)]
+    return [point for _, point in metrics]
+
+
+def _by_step(points: list[Point]) -> list[Point]:
     """One point a step: an evaluation after a step adds to its point, a repeated step replaces its values."""
-    merged: dict[int, dict[str, Any]] = {}
+    merged: dict[int, Point] = {}
     for point in points:
         merged[point["step"]] = {**merged.get(point["step"], {}), **point}
     return [merged[step] for step in sorted(merged)]
 
 
-def _columns(points: list[dict[str, Any]], names: tuple[str, ...]) -> Columns:
+def _columns(points: list[Point], names: tuple[str, ...]) -> Columns:
     return {name: [point.get(name) for point in points] for name in names}
 
 

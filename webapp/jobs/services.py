@@ -94,6 +94,8 @@ def submitted_before(user: User, *, key: str, digest: str) -> Job | None:
     if job is not None and job.submission_hash != digest:
         sentence = f"This Idempotency-Key was used for another request, which made job {job.pk}. Use a new key for a new job."
         raise JobRefused(sentence, field="Idempotency-Key", code="idempotency_key_reused")
+    if job is not None:
+        job.is_replayed = True
     return job
 
 
@@ -247,7 +249,10 @@ def retry_job(job: Job, *, by: User, from_checkpoint: bool) -> Job:
     )
     retry.priority = min(job.priority, Priority.HIGH)
     where = f"from step {checkpoint.step:,} of job {job.pk}" if checkpoint else f"like job {job.pk}, from the beginning"
-    return _queue(retry, why=f"{by.name} retried it {where}.", by=by)
+    try:
+        return _queue(retry, why=f"{by.name} retried it {where}.", by=by)
+    except IntegrityError:  # housekeeping was faster
+        raise JobRefused("The checkpoint was deleted just now. Retry the job from the beginning.", code="conflict") from None
 
 
 def _retried_name(name: str) -> str:

@@ -1,19 +1,11 @@
 """Leases that ran out."""
 
-from datetime import timedelta
-
-from django.utils import timezone
-
 from tests.cast import Cast
-from tests.webapp.jobs.work import batch, claimed, log, submitted
+from tests.webapp.jobs.work import batch, claimed, expire, log, submitted
 from webapp.jobs.ingest import store_batch
 from webapp.jobs.models import Attempt, AttemptStatus, Job, JobStatus
 from webapp.jobs.reaper import pools_with_work, reap_once
 from webapp.pools.models import Worker
-
-
-def expire(attempt: Attempt) -> None:
-    Attempt.objects.filter(pk=attempt.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
 def test_a_lease_that_ran_out_is_a_lost_attempt(cast: Cast):
