@@ -42,11 +42,11 @@ class Shares:
 
 def worth(seconds: float) -> float:
     """Of a stretch that ends now: each of its seconds is halved for every day since, so it never exceeds 1.44 days."""
-    return DAY / math.log(2) * (1 - 0.5 ** (max(0.0, seconds) / DAY))
+    return DAY / math.log(2) * (1 - math.exp2(-max(0.0, seconds) / DAY))
 
 
 def decayed(seconds: float, *, age: timedelta) -> float:
-    return seconds * float(0.5 ** (max(0.0, age.total_seconds()) / DAY))
+    return seconds * math.exp2(-max(0.0, age.total_seconds()) / DAY)
 
 
 def held_jobs() -> list[Held]:

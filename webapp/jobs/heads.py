@@ -81,4 +81,5 @@ def _heads(sql: str, *values: Any) -> list[Head]:
         cursor.execute(sql, values)
         found = [row[0] for row in cursor.fetchall() if row[0] is not None]
     rows = Job.objects.filter(pk__in=found)
-    return [Head(*row) for row in rows.values_list("priority", "queue_rank", "team_id", "owner_id", "queued_at", "pk")]
+    known = rows.values_list("priority", "queue_rank", "team_id", "owner_id", "queued_at", "pk")
+    return [Head(priority, rank, team, owner, at, job) for priority, rank, team, owner, at, job in known if at]

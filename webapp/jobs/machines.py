@@ -3,13 +3,17 @@
 from collections import defaultdict
 from collections.abc import Collection
 
+from webapp.catalog.models import BaseModel
+from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import HeldSlot, Job
 from webapp.pools.fit import Card, Machine, Need
 from webapp.pools.models import Gpu, Worker
 from webapp.pools.policy import slots_of
 from worker.contract.model_shape import ModelShape
 from worker.contract.spec import FinetuneSpec
-from worker.contract.vram import memory_parts
+from worker.contract.vram import estimate_bytes, memory_parts
+
+SHORTEST_ROW = 64  # tokens: a chat template alone takes dozens
 
 
 def machines_of(workers: Collection[Worker]) -> dict[int, Machine]:
@@ -37,6 +41,18 @@ def need_of(job: Job, *, spec: FinetuneSpec | None = None) -> Need:
     shape = job.base_model.shape if spec else None
     weights = memory_parts(spec, ModelShape.model_validate(shape)).weights if spec and shape else None
     return Need(job.slots, job.memory_bytes, weights)
+
+
+def memory_of(spec: FinetuneSpec, *, model: BaseModel, version: DatasetVersion) -> int | None:
+    """Job.memory_bytes: what it will need of a GPU; None while nobody has looked at the model."""
+    shape = ModelShape.model_validate(model.shape) if model.shape else None
+    return estimate_bytes(spec, shape, longest_row=_longest_row(version))
+
+
+def _longest_row(version: DatasetVersion) -> int | None:
+    """In tokens, from the file's size: four average rows. Nobody has counted yet; English text has about four bytes a token."""
+    average = version.size_bytes / version.rows / 3 if version.rows else 0
+    return max(SHORTEST_ROW, round(4 * average)) if average else None
 
 
 def lacks_disk(worker: Worker) -> bool:

@@ -16,31 +16,32 @@ from webapp.jobs.models import Job
 from webapp.pools.fit import Machine
 from webapp.pools.models import Worker
 from webapp.pools.selectors import online_workers
+from worker.contract.orders import Claim
 
 NOW_ALLOWED = "(f.not_before IS NULL OR f.not_before <= %s)"
 SMALL_ENOUGH = "f.slots <= %s AND (f.memory_bytes IS NULL OR f.memory_bytes <= %s)"
 ANY_SIZE = 2**62
 
 
-def claimable(machine: Machine, *, slot: int, told_free_bytes: int, now: datetime) -> Condition:
+def claimable(machine: Machine, *, claim: Claim, now: datetime) -> Condition:
     """May go now, and is small enough for what is free at this slot."""
-    return Condition(f"{NOW_ALLOWED} AND {SMALL_ENOUGH}", (as_stored(now), *_free(machine, slot, told_free_bytes)))
+    return Condition(f"{NOW_ALLOWED} AND {SMALL_ENOUGH}", (as_stored(now), *_free(machine, claim)))
 
 
-def blocked_heads(worker: Worker, machine: Machine, *, slot: int, told_free_bytes: int, now: datetime) -> list[Head]:
+def blocked_heads(worker: Worker, machine: Machine, *, claim: Claim, now: datetime) -> list[Head]:
     """Of each group the first that waits too long already, does not fit now, and would fit if the worker were empty."""
     if not machine.held:
         return []
     most = max((card.empty_bytes for card in machine.cards), default=ANY_SIZE)
     sql = f"f.queued_at <= %s AND {NOW_ALLOWED} AND {SMALL_ENOUGH} AND NOT ({SMALL_ENOUGH})"
-    values = (as_stored(ripe_before(now)), as_stored(now), machine.slots, most, *_free(machine, slot, told_free_bytes))
+    values = (as_stored(ripe_before(now)), as_stored(now), machine.slots, most, *_free(machine, claim))
     return first_of_each_group(worker.pool_id, Condition(sql, values))
 
 
-def _free(machine: Machine, slot: int, told: int) -> tuple[int, int]:
+def _free(machine: Machine, claim: Claim) -> tuple[int, int]:
     """(slots, bytes of the slot's GPU); on a CPU the estimate, made for GPUs, is not asked."""
-    card = machine.card_of(slot)
-    return len(machine.free_slots), min(told, machine.free_bytes(card)) if card else ANY_SIZE
+    card = machine.card_of(claim.slot)
+    return len(machine.free_slots), min(claim.free_memory_bytes, machine.free_bytes(card)) if card else ANY_SIZE
 
 
 def ripe_before(now: datetime) -> datetime:

@@ -91,10 +91,9 @@ class Turn:
 def turn_of(worker: Worker, claim: Claim, *, now: datetime) -> Turn:
     """Reads what the decision needs, limits last: what is held may change until their rows are locked."""
     machine = machines_of([worker])[worker.pk]
-    free = {"slot": claim.slot, "told_free_bytes": claim.free_memory_bytes, "now": now}
-    condition = claimable(machine, **free)
+    condition = claimable(machine, claim=claim, now=now)
     heads = first_of_each_group(worker.pool_id, condition)
-    blocked = blocked_heads(worker, machine, **free) if heads else []
+    blocked = blocked_heads(worker, machine, claim=claim, now=now) if heads else []
     asking = [*heads, *blocked]
     limited = limited_among(teams={head.team for head in asking}, owners={head.owner for head in asking}, lock=True)
     held = held_jobs()
