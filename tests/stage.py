@@ -175,7 +175,7 @@ def submit(user: Any, pool: WorkerPool, model: BaseModel, version: DatasetVersio
 
 def taken(job: Job, worker: Worker, *, slot: int, began: timedelta) -> Attempt:
     """Claims the job and moves its past back by `began`."""
-    order = claim_job(worker, Claim(slot=slot, free_memory_bytes=GIB))
+    order = claim_job(worker, Claim(slot=slot, free_memory_bytes=80 * GIB))
     assert order is not None
     assert order.job_id == job.pk
     Attempt.objects.filter(pk=order.attempt_id).update(lease_until=still_there() + timedelta(days=1))

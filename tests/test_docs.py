@@ -83,6 +83,7 @@ def test_defaults_are_the_settings_own() -> None:
         ("NIBBLE_LOG_LINES_PER_JOB", settings.LOG_LINES_PER_JOB),
         ("NIBBLE_LOG_BYTES_PER_JOB", settings.LOG_BYTES_PER_JOB),
         ("NIBBLE_MIN_FREE_BYTES", settings.MIN_FREE_BYTES),
+        ("NIBBLE_PATIENCE_SECONDS", settings.PATIENCE_SECONDS),
         ("NIBBLE_SOCKETS_PER_USER", settings.SOCKETS_PER_USER),
     ):
         row = re.search(rf"^\| `{name}` \| `(\d+)`", DOCUMENT, re.MULTILINE)

@@ -139,6 +139,7 @@ RETRY_SECONDS = env.number("NIBBLE_RETRY_SECONDS", 10)  # before the first retry
 LOG_LINES_PER_JOB = int(env.number("NIBBLE_LOG_LINES_PER_JOB", 200_000, least=1))
 LOG_BYTES_PER_JOB = int(env.number("NIBBLE_LOG_BYTES_PER_JOB", 100 * 2**20, least=1))
 MIN_FREE_BYTES = int(env.number("NIBBLE_MIN_FREE_BYTES", 2 * 2**30))
+PATIENCE_SECONDS = env.number("NIBBLE_PATIENCE_SECONDS", 900)  # a job that smaller ones overtook for so long reserves a worker
 SOCKETS_PER_USER = int(env.number("NIBBLE_SOCKETS_PER_USER", 20, least=1))
 
 USE_TZ = True

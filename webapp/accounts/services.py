@@ -5,6 +5,7 @@ from django.db import IntegrityError, transaction
 from webapp.accounts.links import EmailTaken, use_up
 from webapp.accounts.links import make_sign_in_link as make_sign_in_link
 from webapp.accounts.models import OneTimeLink, Role, Team, User
+from webapp.accounts.permissions import may_run_accounts
 
 
 class LastAdministrator(Exception):
@@ -87,3 +88,38 @@ def disable_user(user: User, *, by: User) -> None:
 
 def enable_user(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=True)
+
+
+class LimitRefused(Exception):
+    """`field` names the limit at fault, empty when none is."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+MOST_LIMIT = 10_000
+Limit = int | None
+"""Slots held at once; None: as many as there are, 0: none."""
+
+
+def set_team_limits(team: Team, *, by: User, running_limit: Limit, member_running_limit: Limit) -> None:
+    """What runs above a new limit goes on; nothing more is started. Raises LimitRefused."""
+    _check_limits(by, running_limit=running_limit, member_running_limit=member_running_limit)
+    Team.objects.filter(pk=team.pk).update(running_limit=running_limit, member_running_limit=member_running_limit)
+    team.running_limit, team.member_running_limit = running_limit, member_running_limit
+
+
+def set_member_limit(user: User, *, by: User, running_limit: Limit) -> None:
+    """Wins over the team's limit for its members; None: the team's counts. Raises LimitRefused."""
+    _check_limits(by, running_limit=running_limit)
+    User.objects.filter(pk=user.pk).update(running_limit=running_limit)
+    user.running_limit = running_limit
+
+
+def _check_limits(by: User, **limits: Limit) -> None:
+    if not may_run_accounts(by):
+        raise LimitRefused("Only administrators may change limits. Ask one of them.")
+    for name, value in limits.items():
+        if value is not None and not 0 <= value <= MOST_LIMIT:
+            raise LimitRefused(f"Give 0 to {MOST_LIMIT:,} slots, or nothing for no limit.", field=name)

@@ -1,61 +1,80 @@
-"""Why is my job queued, and who gets it next? A claim picks a queued job by compare-and-set and opens an attempt."""
+"""Who gets a job? A claim picks the first queued job that may go and fits the asking slot, and opens an attempt.
+
+One claim of a pool at a time: on PostgreSQL the pool's row is locked, on SQLite the transaction holds the write lock from its
+start. So each sees what the one before it took: shares and limits are exact, and nobody has to try again (docs/decisions/0021).
+"""
 
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from pydantic import ValidationError
 
+from webapp.jobs.checkpoints import resume_from
 from webapp.jobs.clock import database_now
 from webapp.jobs.lifecycle import lose_attempt, move_job
+from webapp.jobs.machines import lacks_disk
 from webapp.jobs.models import OPEN_ATTEMPT, Attempt, HeldSlot, Job, JobStatus
-from webapp.pools.models import Worker
+from webapp.jobs.turns import RESUMES_SINCE, Turn, turn_of
+from webapp.pools.models import Worker, WorkerPool
+from webapp.pools.policy import slots_of
+from worker.contract import PROTOCOL
 from worker.contract.dataset import DatasetRef
 from worker.contract.orders import Claim, WorkOrder
 from worker.contract.spec import FinetuneSpec
 
-CANDIDATES = 16  # enough that 16 workers who ask at once each find one that nobody else took
-
 
 def claim_job(worker: Worker, claim: Claim) -> WorkOrder | None:
-    """Gives the first queued job of the worker's pool to its slot; None when there is nothing to do or the worker is draining."""
-    if worker.state != Worker.State.ENABLED or claim.slot >= worker.slots:
+    """The job that the slot is to run; None when there is nothing to do for it, or the worker may take nothing."""
+    if worker.state != Worker.State.ENABLED or claim.slot >= slots_of(worker) or lacks_disk(worker):
         return None
     _close_what_the_slot_left(worker, claim.slot)
-    free = _free_slots(worker, first=claim.slot)
-    for job in _queued(worker):
-        if len(free) < job.slots:  # a job on several GPUs waits for them on one host; a smaller one behind it may go first
-            continue
-        slots = free[: job.slots]
-        attempt = _open_attempt(job, worker, slots)
-        if attempt is not None:
-            return _work_order(job, attempt, slots)
+    if not Job.objects.filter(pool=worker.pool_id, status=JobStatus.QUEUED).exists():  # idle slots ask often; no lock for them
+        return None
+    with transaction.atomic():
+        WorkerPool.objects.select_for_update(no_key=True).get(pk=worker.pool_id)
+        return _take_first(turn_of(worker, claim, now=database_now()))
+
+
+def _take_first(turn: Turn) -> WorkOrder | None:
+    for job in turn.candidates():
+        spec = _spec_of(job)
+        slots = turn.slots_for(job, spec=spec) if spec else ()
+        resume = resume_from(job) if slots and turn.claim.protocol >= RESUMES_SINCE else None
+        if spec and slots and (attempt := _open_attempt(job, turn, slots, first_step=resume.step if resume else 0)):
+            order = _work_order(job, attempt, spec=spec, slots=slots, turn=turn)
+            return order.model_copy(update={"resume": resume})
     return None
 
 
-def _free_slots(worker: Worker, *, first: int) -> list[int]:
-    """The asking slot, then the others that nobody holds; none if the asking slot itself belongs to an attempt of another."""
-    held = set(HeldSlot.objects.filter(worker=worker).values_list("slot", flat=True))
-    return [] if first in held else [first, *(slot for slot in range(worker.slots) if slot != first and slot not in held)]
-
-
-def _queued(worker: Worker) -> list[Job]:
-    waiting = Job.objects.filter(pool=worker.pool, status=JobStatus.QUEUED).order_by("-priority", "queued_at", "pk")
-    return list(waiting.select_related("dataset_version__dataset", "base_model")[:CANDIDATES])
+def _spec_of(job: Job) -> FinetuneSpec | None:
+    """A stored spec that this version cannot read fails its job: it would stand at the head of the queue for ever."""
+    try:
+        return FinetuneSpec.model_validate(job.spec)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        message = f"The stored settings cannot be read any more ({where}: {first['msg']})."
+        failure = {"cause": "bad_config", "message": message, "advice": "Clone the job and set what the form asks for."}
+        move_job(job, JobStatus.FAILED, why=message, failure=failure, only_from=[JobStatus.QUEUED])
+        return None
 
 
 def _close_what_the_slot_left(worker: Worker, slot: int) -> None:
     """An agent asks only when it runs nothing. So what is still open on its slot died with an earlier process."""
-    for attempt in Attempt.objects.filter(worker=worker, slot=slot, status__in=OPEN_ATTEMPT).select_related("worker"):
-        why = f"Worker {worker.name} was started afresh and no longer runs attempt {attempt.number}."
-        lose_attempt(attempt, why=why)
+    left = HeldSlot.objects.filter(worker=worker, slot=slot, attempt__slot=slot, attempt__status__in=OPEN_ATTEMPT)
+    for held in left.select_related("attempt__worker"):
+        why = f"Worker {worker.name} was started afresh and no longer runs attempt {held.attempt.number}."
+        lose_attempt(held.attempt, why=why)
 
 
-def _open_attempt(job: Job, worker: Worker, slots: list[int]) -> Attempt | None:
-    fence = job.fence + 1
+def _open_attempt(job: Job, turn: Turn, slots: tuple[int, ...], *, first_step: int) -> Attempt | None:
+    """None if the job left the queue in this moment (cancelled, say)."""
+    worker, fence = turn.worker, job.fence + 1
+    card = turn.card
     try:
         with transaction.atomic():
-            taken = Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED, fence=job.fence).update(fence=fence)
-            if not taken:  # someone else was faster
+            if not Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED, fence=job.fence).update(fence=fence):
                 return None
             attempt = Attempt.objects.create(
                 job=job,
@@ -63,7 +82,10 @@ def _open_attempt(job: Job, worker: Worker, slots: list[int]) -> Attempt | None:
                 fence=fence,
                 worker=worker,
                 slot=slots[0],
-                lease_until=database_now() + timedelta(seconds=settings.LEASE_SECONDS),
+                first_step=first_step,
+                lease_until=turn.now + timedelta(seconds=settings.LEASE_SECONDS),
+                gpu_index=card.index if card else None,
+                memory_bytes=job.memory_bytes if card else None,
             )
             HeldSlot.objects.bulk_create(HeldSlot(worker=worker, slot=slot, attempt=attempt) for slot in slots)
             why = f"Claimed by worker {worker.name} of pool {worker.pool.name}, attempt {attempt.number}."
@@ -74,17 +96,18 @@ def _open_attempt(job: Job, worker: Worker, slots: list[int]) -> Attempt | None:
         return None
 
 
-def _work_order(job: Job, attempt: Attempt, slots: list[int]) -> WorkOrder:
+def _work_order(job: Job, attempt: Attempt, *, spec: FinetuneSpec, slots: tuple[int, ...], turn: Turn) -> WorkOrder:
     version = job.dataset_version
     return WorkOrder(
+        protocol=min(turn.claim.protocol, PROTOCOL),
         attempt_id=attempt.pk,
         attempt_number=attempt.number,
         fence=attempt.fence,
-        slots=tuple(slots),
+        slots=slots,
         job_id=job.pk,
         job_name=job.name,
         lease_seconds=settings.LEASE_SECONDS,
-        spec=FinetuneSpec.model_validate(job.spec),
+        spec=spec,
         dataset=DatasetRef(
             version_id=version.pk, sha256=version.sha256, size_bytes=version.size_bytes, rows=version.rows, format=version.format
         ),

@@ -15,7 +15,8 @@ from webapp.accounts.models import User
 from webapp.jobs.checkpoints import newest_checkpoint, thin
 from webapp.jobs.clock import database_now
 from webapp.jobs.events import NewEvent, append_events
-from webapp.jobs.models import ENDED_JOB, HELD_JOB, OPEN_ATTEMPT, Attempt, AttemptStatus, HeldSlot, Job, JobStatus
+from webapp.jobs.fair_share import release_slots
+from webapp.jobs.models import ENDED_JOB, HELD_JOB, OPEN_ATTEMPT, Attempt, AttemptStatus, Job, JobStatus
 from webapp.jobs.progress import Progress, ended
 from webapp.jobs.retries import Failure, backoff_seconds, poison, used_up
 
@@ -119,7 +120,7 @@ def move_attempt(
         }
         append_events(attempt.job_id, [NewEvent("attempt", data, now)], attempt=attempt)
         if to not in OPEN_ATTEMPT:
-            HeldSlot.objects.filter(attempt=attempt.pk).delete()
+            release_slots(attempt, at=now)
     for name, value in changes.items():
         setattr(attempt, name, value)
     return True

@@ -95,12 +95,26 @@ class Job(models.Model):
 
     class Meta:
         indexes = [
-            # Heads of the queue by priority, rank, team and owner are found by skipping through this index (jobs/queue.py).
+            # Heads of the queue by priority, rank, team and owner are found by skipping through this index (jobs/heads.py); what
+            # decides whether a job may go now stands in it too, so that a thousand jobs passed over are read from the index alone.
             models.Index(
-                fields=["pool", "-priority", "-queue_rank", "team", "owner", "queued_at", "id"],
+                fields=[
+                    "pool",
+                    "priority",
+                    "queue_rank",
+                    "team",
+                    "owner",
+                    "queued_at",
+                    "id",
+                    "slots",
+                    "memory_bytes",
+                    "not_before",
+                ],
                 condition=Q(status="queued"),
                 name="queue_heads",
             ),
+            # How long jobs of a pool took lately (jobs/durations.py).
+            models.Index(fields=["pool", "-ended_at"], condition=Q(status="succeeded"), name="past_durations"),
             models.Index(fields=["team", "-created_at"], name="jobs_of_a_team"),
         ]
         constraints = [

@@ -12,6 +12,7 @@ from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.jobs.checkpoints import newest_checkpoint
 from webapp.jobs.events import tell
 from webapp.jobs.lifecycle import ask_to_stop, move_job
+from webapp.jobs.machines import memory_of
 from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStatus, Priority
 from webapp.pools.models import WorkerPool
 from worker.contract.model_shape import BaseModelRef
@@ -73,6 +74,7 @@ def submit_job(
         dataset_version=dataset_version,
         spec=spec.model_copy(update={"base_model": reference_to(base_model)}).model_dump(mode="json"),
         priority=min(priority, most),
+        memory_bytes=memory_of(spec, model=base_model, version=dataset_version),
         starts_from=starts_from,
         cloned_from=cloned_from,
         submission_key=submission_key,

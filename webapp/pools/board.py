@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from webapp.pools.models import Gpu, Worker, WorkerPool
+from webapp.pools.policy import slots_of
 from webapp.pools.selectors import ONLINE
 
 
@@ -57,7 +58,7 @@ def board() -> tuple[PoolCard, ...]:
 
 def _workers() -> QuerySet[Any]:
     """Without the revoked ones: they live on in the history of their jobs only. `now` is the database's clock, as last_seen_at is."""
-    workers = Worker.objects.exclude(state=Worker.State.REVOKED).order_by("name").annotate(now=Now())
+    workers = Worker.objects.exclude(state=Worker.State.REVOKED).select_related("pool").order_by("name").annotate(now=Now())
     return workers.prefetch_related(Prefetch("gpus", Gpu.objects.order_by("index")), Prefetch("attempts", _open_attempts()))
 
 
@@ -69,7 +70,7 @@ def _open_attempts() -> QuerySet[Any]:
 
 def _worker_card(worker: Any) -> WorkerCard:
     by_slot = {held.slot: attempt.job for attempt in worker.attempts.all() for held in attempt.held_slots.all()}
-    slots = range(max(worker.slots, max(by_slot, default=-1) + 1))
+    slots = range(max(slots_of(worker, gpus=len(worker.gpus.all())), max(by_slot, default=-1) + 1))
     return WorkerCard(
         worker=worker,
         is_online=is_online(worker.last_seen_at, now=worker.now),

@@ -32,3 +32,16 @@ class JoinRefused(PoolRefusal):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class BadPoolSetting(PoolRefusal):
+    """A value out of its range; `field` is the setting's name."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class PoolsAreForAdministrators(PoolRefusal):
+    def __init__(self) -> None:
+        super().__init__("Only administrators may change a pool. Ask one of them.")

@@ -10,11 +10,13 @@ from django.db.models.functions import Now
 from webapp.accounts.models import User
 from webapp.pools.errors import BadPoolName, JoinRefused, PoolNameTaken, WorkerRevoked
 from webapp.pools.models import Gpu, JoinToken, Worker, WorkerPool
+from webapp.pools.settings import change_pool_settings as change_pool_settings
 from webapp.secrets import new_token, token_hash
 from worker.contract.orders import GpuReport, Heartbeat, Registration
 
 JOIN_TOKEN_LIFE = timedelta(hours=24)
-GPU_FIELDS = ["uuid", "name", "memory_total_bytes", "memory_used_bytes", "utilisation_percent"]
+REASON_CHARS = 300
+GPU_FIELDS = ["uuid", "name", "memory_total_bytes", "memory_used_bytes", "utilisation_percent", "foreign_used_bytes"]
 
 
 def create_pool(*, name: str, description: str = "") -> WorkerPool:
@@ -56,6 +58,7 @@ def _register(join_token: str, *, registration: Registration) -> tuple[Worker, s
             name=_free_name(pool, wanted=registration.name),
             token_hash=token_hash(token),
             slots=registration.slots,
+            protocol=max(0, registration.protocol),
             host=registration.host.model_dump(mode="json"),
             versions=registration.versions,
             last_seen_at=Now(),
@@ -89,9 +92,13 @@ def _free_name(pool: WorkerPool, *, wanted: str) -> str:
 
 
 def record_heartbeat(worker: Worker, *, heartbeat: Heartbeat) -> None:
+    worker.protocol = max(0, heartbeat.protocol)
     with transaction.atomic():
         Worker.objects.filter(pk=worker.pk).update(
-            host=heartbeat.host.model_dump(mode="json"), versions=heartbeat.versions or worker.versions, last_seen_at=Now()
+            host=heartbeat.host.model_dump(mode="json"),
+            versions=heartbeat.versions or worker.versions,
+            protocol=worker.protocol,
+            last_seen_at=Now(),
         )
         _record_gpus(worker, gpus=heartbeat.host.gpus)
 
@@ -112,16 +119,20 @@ def enable_worker(worker: Worker) -> None:
 
 
 def quarantine(worker: Worker, *, reason: str) -> None:
-    """Its hardware failed: it takes nothing new until an administrator enables it again."""
+    """Drains a machine by itself, because of what happened on it; an administrator looks and enables it again.
+
+    One that was drained already keeps the reason it has; a revoked one needs none.
+    """
     enabled = Worker.objects.filter(pk=worker.pk, state=Worker.State.ENABLED)
-    if enabled.update(state=Worker.State.DRAINING, state_reason=reason[:300]):
-        worker.state, worker.state_reason = Worker.State.DRAINING, reason[:300]
+    if enabled.update(state=Worker.State.DRAINING, state_reason=reason[:REASON_CHARS]):
+        worker.state, worker.state_reason = Worker.State.DRAINING, reason[:REASON_CHARS]
 
 
 def _change_state(worker: Worker, *, to: Worker.State) -> None:
-    if Worker.objects.filter(pk=worker.pk).exclude(state=Worker.State.REVOKED).update(state=to) != 1:
+    """By a person, so the reason that Nibble had no longer stands."""
+    if Worker.objects.filter(pk=worker.pk).exclude(state=Worker.State.REVOKED).update(state=to, state_reason="") != 1:
         raise WorkerRevoked(worker.name)
-    worker.state = to
+    worker.state, worker.state_reason = to, ""
 
 
 def revoke_worker(worker: Worker) -> None:

@@ -7,6 +7,7 @@ from webapp.catalog.models import BaseModel
 from webapp.catalog.services import record_report
 from webapp.pools.errors import JoinRefused
 from webapp.pools.models import Worker
+from webapp.pools.policy import host_policy
 from webapp.pools.services import record_heartbeat, register_worker
 from webapp.worker_api.door import Refusal, bearer, door, message, read_message, worker_of
 from webapp.worker_api.looking import models_for
@@ -38,7 +39,9 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
     worker = worker_of(request)
     record_heartbeat(worker, heartbeat=read_versioned(request, Heartbeat))
     state = "draining" if worker.state == Worker.State.DRAINING else "enabled"
-    return message(HeartbeatReply(state=state, inspect=models_for(worker), broker_url=settings.WORKER_REDIS_URL or None))
+    policy = host_policy(worker) if worker.protocol >= 2 else None  # protocol 1 does not know the field
+    reply = HeartbeatReply(state=state, inspect=models_for(worker), broker_url=settings.WORKER_REDIS_URL or None, policy=policy)
+    return message(reply)
 
 
 @door("POST")

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from tests.cast import Cast
-from tests.webapp.jobs.work import batch, claim, claimed, log, metrics
+from tests.webapp.jobs.work import batch, claim, claimed, log, metrics, without_pause
 from webapp.jobs.ingest import store_batch
 from webapp.jobs.models import Attempt
 from webapp.jobs.series import series_of
@@ -32,6 +32,8 @@ def test_an_evaluation_joins_the_point_of_its_step(cast: Cast):
 def test_a_repeated_step_shows_the_later_attempt(cast: Cast):
     job, first = claimed(cast)
     store_batch(first, batch(first, metrics(1, loss=3.0), metrics(2, loss=9.9)))
+    assert claim(cast) is None, "the pause before its retry"
+    without_pause(job)
     order = claim(cast)
     assert order is not None
     second = Attempt.objects.select_related("worker", "job").get(pk=order.attempt_id)

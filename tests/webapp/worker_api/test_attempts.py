@@ -48,7 +48,7 @@ def code_of(response: Any) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-CLAIM = '{"slot": 0, "free_memory_bytes": 1}'
+CLAIM = '{"slot": 0, "free_memory_bytes": 8000000000}'
 
 
 def test_claim_works(cast: Cast, door: Knock):
@@ -80,11 +80,11 @@ def test_a_signed_in_user_is_no_worker(cast: Cast):
 
 
 def test_a_newer_worker_is_told_to_wait_for_an_upgrade(cast: Cast, door: Knock):
-    assert code_of(door.post("claim", '{"protocol": 999, "free_memory_bytes": 1}')) == (426, "newer_worker")
+    assert code_of(door.post("claim", '{"protocol": 999, "free_memory_bytes": 8000000000}')) == (426, "newer_worker")
 
 
 @pytest.mark.parametrize(
-    "body", ["", "not json", "[]", '{"slot": -1, "free_memory_bytes": 1}', '{"free_memory_bytes": 1, "owner": 1}', "\x00"]
+    "body", ["", "not json", "[]", '{"slot": -1, "free_memory_bytes": 8000000000}', '{"free_memory_bytes": 1, "owner": 1}', "\x00"]
 )
 def test_a_bad_claim_names_the_field_and_takes_nothing(cast: Cast, door: Knock, body: str):
     job = submitted(cast)

@@ -28,7 +28,9 @@ LARGE = ModelShape(
 )
 
 
-def spec(*, quantization: str = "bitsandbytes_4bit", optim: str = "paged_adamw_32bit", r: int = 16, **training: object) -> FinetuneSpec:
+def spec(
+    *, quantization: str = "bitsandbytes_4bit", optim: str = "paged_adamw_32bit", r: int = 16, **training: object
+) -> FinetuneSpec:
     asked = {"max_steps": 20, "per_device_train_batch_size": 4, "max_length": 512, **training}
     return FinetuneSpec.model_validate(
         {

@@ -1,0 +1,85 @@
+"""The first queued job of each (priority, rank, team, owner) of a pool, in time that hardly grows with the queue.
+
+A recursive query jumps from one group to the next through the index queue_heads and looks up one job in each: as many steps as
+there are members with queued jobs, not as many as there are jobs (docs/decisions/0021). The same text runs on both databases.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from webapp.jobs.fair_share import Shares
+from webapp.jobs.models import Job
+
+GROUPS = """
+WITH RECURSIVE groups(id) AS (
+  SELECT (SELECT n.id FROM jobs_job n WHERE n.status = 'queued' AND n.pool_id = %s
+          ORDER BY n.priority DESC, n.queue_rank DESC, n.team_id DESC, n.owner_id DESC LIMIT 1)
+  UNION ALL
+  SELECT (SELECT n.id FROM jobs_job n WHERE n.status = 'queued' AND n.pool_id = %s
+          AND (n.priority, n.queue_rank, n.team_id, n.owner_id) < (g.priority, g.queue_rank, g.team_id, g.owner_id)
+          ORDER BY n.priority DESC, n.queue_rank DESC, n.team_id DESC, n.owner_id DESC LIMIT 1)
+  FROM groups JOIN jobs_job g ON g.id = groups.id
+)"""
+FIRST = """
+SELECT (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
+        AND f.priority = g.priority AND f.queue_rank = g.queue_rank AND f.team_id = g.team_id AND f.owner_id = g.owner_id
+        AND {condition} ORDER BY f.queued_at, f.id LIMIT 1)
+FROM groups JOIN jobs_job g ON g.id = groups.id"""
+NEXT = """
+SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
+AND f.priority = %s AND f.queue_rank = %s AND f.team_id = %s AND f.owner_id = %s AND (f.queued_at, f.id) > (%s, %s)
+AND {condition} ORDER BY f.queued_at, f.id LIMIT 1"""
+
+Place = tuple[int, int, float, float, datetime, int]
+"""Sorts as the queue does: the smaller goes first."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a job must meet, as SQL on the columns of jobs_job `f`: those of the index, so that jobs passed over cost little."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    priority: int
+    rank: int
+    team: int
+    owner: int
+    queued_at: datetime
+    job: int
+
+    def place(self, shares: Shares) -> Place:
+        return (-self.priority, -self.rank, *shares.of(self.team, self.owner), self.queued_at, self.job)
+
+
+def first_of_each_group(pool: int, condition: Condition) -> list[Head]:
+    """In no order. Groups without such a job are left out."""
+    return _heads(GROUPS + FIRST.format(condition=condition.sql), pool, pool, pool, *condition.values)
+
+
+def next_in_group(pool: int, head: Head, condition: Condition) -> Head | None:
+    """The one after `head` among those of the same member, priority and rank."""
+    group = (head.priority, head.rank, head.team, head.owner)
+    after = (as_stored(head.queued_at), head.job)
+    found = _heads(NEXT.format(condition=condition.sql), pool, *group, *after, *condition.values)
+    return found[0] if found else None
+
+
+def as_stored(moment: datetime) -> Any:
+    """SQLite keeps moments as text."""
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+def _heads(sql: str, *values: Any) -> list[Head]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        found = [row[0] for row in cursor.fetchall() if row[0] is not None]
+    rows = Job.objects.filter(pk__in=found)
+    known = rows.values_list("priority", "queue_rank", "team_id", "owner_id", "queued_at", "pk")
+    return [Head(priority, rank, team, owner, at, job) for priority, rank, team, owner, at, job in known if at]
