@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from worker.agent import cached_models
 from worker.agent.children import code_path, module_command, small_environment
 from worker.agent.ends import AttemptFailed
-from worker.agent.hub_download import PROBLEM
+from worker.agent.hub_download import FETCHED, PROBLEM
 from worker.agent.model_files import ModelProblem, read_json, weight_files
 from worker.agent.waiting import Check, pause
 
@@ -46,13 +47,16 @@ def _make_example(target: Path, run: Run) -> None:
     part.rename(target)
 
 
-def hub_link(name: str, *, revision: str | None, token: str | None, folder: Path, run: Run) -> None:
+def hub_link(name: str, *, revision: str | None, token: str | None, folder: Path, data: Path, run: Run) -> None:
     """hub_download links the model itself, or writes why not."""
     environment = {**os.environ, "PYTHONPATH": code_path(), "PYTHONUNBUFFERED": "1"}
     if token:  # else the machine's own HF_TOKEN, if it has one
         environment["HF_TOKEN"] = token
-    code = run(module_command("worker.agent.hub_download", name, revision or "", str(folder)), environment)
-    if not (folder / "model").exists():
+    with cached_models.linking(data):
+        code = run(module_command("worker.agent.hub_download", name, revision or "", str(folder)), environment)
+    if (folder / "model").exists():
+        cached_models.note_use(data, (folder / "model").resolve(), was_fetched=(folder / FETCHED).exists())
+    else:
         problem = folder / PROBLEM
         said = problem.read_text() if problem.exists() else f"{name} could not be fetched from the Hub (exit code {code})."
         raise AttemptFailed("model_unavailable", said, "Mend that on Models, then clone the job.")

@@ -73,6 +73,11 @@ class Child:
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
 
+    def dump_stacks(self) -> None:
+        """Asks what its threads are doing; a program that does not know how to answer ends."""
+        if self._process.poll() is None:
+            os.kill(self._process.pid, signal.SIGUSR1)
+
     def close(self) -> None:
         """Ends what is left of it and waits for its last lines."""
         self._signal(signal.SIGKILL)

@@ -11,24 +11,28 @@ from worker.contract.orders import WorkOrder
 from worker.contract.run_directory import RunDirectory
 
 TRIES = 5
+LONGEST_PAUSE = 10.0
 
 
 def fetch_dataset(door: Door, *, order: WorkOrder, run: RunDirectory, check: Check) -> None:
     """`check` is called between blocks and raises when the attempt shall end."""
-    problem = ""
-    for turn in range(TRIES):
+    delay, tries = 1.0, 0
+    while tries < TRIES:
         check()
         try:
             problem = _fetch_once(door, order, run, check)
-        except DoorAway as away:
-            problem = f"the dashboard went away ({away})"
+            tries += 1
+        except DoorAway as away:  # waited for, as long as the attempt is ours
+            problem = f"the dashboard answered {away}"
+            tries += away.status == 500
         except DoorRefused as refusal:
             if refusal.is_not_ours:
                 raise Interrupted from None
             raise AttemptFailed("bad_data", f"The dataset {order.dataset_name} could not be fetched: {refusal}") from None
         if not problem:
             return
-        pause(2.0**turn, check)
+        pause(delay, check)
+        delay = min(LONGEST_PAUSE, delay * 2)
     raise AttemptFailed(
         "bad_data",
         f"The dataset {order.dataset_name} could not be fetched in {TRIES} tries: {problem}.",

@@ -17,6 +17,10 @@ class Interrupted(Exception):
     """A stop was ordered, or the attempt was lost, before there was anything to save."""
 
 
+class Left(Exception):
+    """The machine goes away before the attempt could end in order: its lease decides."""
+
+
 def disk_failure(error: OSError) -> AttemptFailed:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return AttemptFailed(

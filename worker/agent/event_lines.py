@@ -57,11 +57,12 @@ def read_line(line: bytes) -> AnyEvent:
         return LogWritten(level="warning", text=f"The trainer wrote a line that is no event: {shown}")
 
 
-def last_of(path: Path, *kinds: type[AnyEvent]) -> AnyEvent | None:
-    """The newest event of one of the kinds."""
+def last_of(path: Path, *kinds: type[AnyEvent], after: int = 0) -> AnyEvent | None:
+    """The newest event of one of the kinds that was written after so many bytes."""
     names = {kind.model_fields["kind"].default.encode() for kind in kinds}
     found: AnyEvent | None = None
     with path.open("rb") as file:
+        file.seek(after)
         for line in file:
             if any(name in line for name in names):  # parsing every line of a long run would take minutes
                 event = read_line(line)

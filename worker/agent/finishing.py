@@ -1,9 +1,9 @@
 """Says how an attempt ended, until the dashboard has heard it or does not want to."""
 
 import logging
-import time
 
 from worker.agent.knocking import Door, DoorAway, DoorRefused
+from worker.agent.waiting import Check, go_on, pause
 from worker.contract.orders import Failed, Finish, Order, Succeeded
 
 logger = logging.getLogger(__name__)
@@ -11,7 +11,7 @@ LONGEST_PAUSE = 10.0
 ERRORS = 10  # a dashboard that answers "internal error" this often will not change its mind
 
 
-def finish(door: Door, *, attempt_id: int, message: Finish) -> None:
+def finish(door: Door, *, attempt_id: int, message: Finish, check: Check = go_on) -> None:
     """A dashboard that is away is waited for; the same Finish twice is answered like once."""
     delay, errors = 0.5, 0
     while True:
@@ -20,13 +20,16 @@ def finish(door: Door, *, attempt_id: int, message: Finish) -> None:
             return
         except DoorAway as away:
             errors += away.status == 500
-            if errors >= ERRORS and isinstance(message.end, Succeeded):
-                message = _not_taken(message, str(away))
-            time.sleep(delay)
+            if errors >= ERRORS and not isinstance(message.end, Succeeded):
+                logger.error("Attempt %s: the dashboard has an error with its end: %s", attempt_id, away)
+                return  # the lease runs out, and the slot is free for others
+            if errors >= ERRORS:
+                message, errors = _not_taken(message, str(away)), 0
+            pause(delay, check)
             delay = min(LONGEST_PAUSE, delay * 2)
         except DoorRefused as refusal:
             if refusal.code == "events_missing":  # the reporter is told where to go on, and does
-                time.sleep(delay)
+                pause(delay, check)
                 continue
             if refusal.is_not_ours or not isinstance(message.end, Succeeded):
                 logger.warning("Attempt %s: the dashboard does not take its end: %s", attempt_id, refusal)

@@ -9,19 +9,21 @@ from types import ModuleType
 
 import psutil
 
-from worker.contract.orders import GpuReport, HostReport
+from worker.contract.orders import GpuReport, HostReport, KeptFiles
 
 TOLD = ("torch", "transformers", "trl", "peft", "bitsandbytes", "celery")
 
 
-def host_report(data: Path) -> HostReport:
-    memory = psutil.virtual_memory()
+def host_report(data: Path, *, gpus: tuple[GpuReport, ...] | None = None, kept: tuple[KeptFiles, ...] = ()) -> HostReport:
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(data)
     return HostReport(
         cpu_count=os.cpu_count() or 1,
         memory_total_bytes=memory.total,
         memory_used_bytes=memory.total - memory.available,
-        disk_free_bytes=shutil.disk_usage(data).free,
-        gpus=gpu_reports(),
+        disk_free_bytes=disk.free,
+        disk_total_bytes=disk.total,
+        gpus=gpu_reports() if gpus is None else gpus,
+        kept=kept,
     )
 
 
@@ -38,21 +40,38 @@ def versions() -> dict[str, str]:
 
 def gpu_reports() -> tuple[GpuReport, ...]:
     """The NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves; none without a driver."""
+    nvml = _nvml()
+    return visible(_reports(nvml), os.environ.get("CUDA_VISIBLE_DEVICES")) if nvml else ()
+
+
+def is_gone(gpu_uuid: str) -> bool:
+    """A GPU that a slot worked with and that the driver does not know any more, or that took the driver with it."""
+    nvml = _nvml()
+    return nvml is not None and all(gpu.uuid != gpu_uuid for gpu in _reports(nvml))
+
+
+def _nvml() -> ModuleType | None:
+    """The one place that knows NVIDIA's library; tests put one of their own on the path."""
     try:
         import pynvml
     except ImportError:
-        return ()
+        return None
+    return pynvml  # type: ignore[no-any-return]  # pynvml has no types
+
+
+def _reports(nvml: ModuleType) -> list[GpuReport]:
+    """A GPU that does not answer is left out."""
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return []
     try:
-        found = [_gpu_report(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return ()
+        found = [_gpu_report(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+        return [gpu for gpu in found if gpu is not None]
+    except nvml.NVMLError:
+        return []
     finally:
-        pynvml.nvmlShutdown()
-    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        nvml.nvmlShutdown()
 
 
 def visible(gpus: list[GpuReport], allowed: str | None) -> tuple[GpuReport, ...]:
@@ -64,17 +83,21 @@ def visible(gpus: list[GpuReport], allowed: str | None) -> tuple[GpuReport, ...]
     return tuple(dict.fromkeys(found))
 
 
-def _gpu_report(nvml: ModuleType, index: int) -> GpuReport:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+def _gpu_report(nvml: ModuleType, index: int) -> GpuReport | None:
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))
+    except nvml.NVMLError:
+        return None
     try:
         utilisation = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     except nvml.NVMLError:  # some cards and MIG slices do not tell
         utilisation = None
     return GpuReport(
         index=index,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        name=_text(nvml.nvmlDeviceGetName(handle)),
+        uuid=uuid,
+        name=name,
         memory_total_bytes=int(memory.total),
         memory_used_bytes=int(memory.used),
         utilisation_percent=utilisation,
@@ -85,9 +108,12 @@ def _text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def free_memory_bytes(gpu_uuid: str | None) -> int:
+def gpu_of(gpu_uuid: str | None) -> GpuReport | None:
+    return next((gpu for gpu in gpu_reports() if gpu.uuid == gpu_uuid), None) if gpu_uuid else None
+
+
+def free_memory_bytes(gpu: GpuReport | None) -> int:
     """Of the slot's GPU, or of the host for a slot without one."""
-    for gpu in gpu_reports() if gpu_uuid else ():
-        if gpu.uuid == gpu_uuid:
-            return gpu.memory_total_bytes - gpu.memory_used_bytes
+    if gpu is not None:
+        return gpu.memory_total_bytes - gpu.memory_used_bytes
     return int(psutil.virtual_memory().available)

@@ -29,6 +29,14 @@ def snapshot(name: str, *, revision: str | None, token: str | None) -> Path:
     return folder
 
 
+def is_in_cache(name: str) -> bool:
+    """Any revision of it, whoever fetched it."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return (Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")).is_dir()
+
+
 def cached_snapshot(name: str, *, revision: str | None) -> Path | None:
     """Only for a pinned revision: "main" in the cache may be old. Whole by our own look, whoever downloaded it."""
     from huggingface_hub import try_to_load_from_cache

@@ -8,20 +8,24 @@ import os
 import sys
 from pathlib import Path
 
-from worker.agent.hub import snapshot
+from worker.agent.hub import is_in_cache, snapshot
 from worker.agent.model_files import ModelProblem
 from worker.contract.run_directory import RunDirectory
 
 PROBLEM = ".model-problem"
+FETCHED = ".model-fetched"
 
 
 def main(name: str, revision: str, folder: str) -> int:
     run = RunDirectory(Path(folder))
+    was_there = is_in_cache(name)
     try:
         found = snapshot(name, revision=revision or None, token=os.environ.get("HF_TOKEN"))
     except ModelProblem as problem:
         (run.path / PROBLEM).write_text(str(problem))
         return 1
+    if not was_there:
+        (run.path / FETCHED).touch()
     run.model.symlink_to(found)
     return 0
 

@@ -3,13 +3,14 @@
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from worker.agent.pace import Pace
 from worker.contract.events import LOG_LINE_CHARS
 
-LINES_PER_SECOND = 200
-LINES_IN_ALL = 50_000
+LAST_LINES = 20  # of a flood: what a program says before it ends is what explains its end
 BAR_SECONDS = 10.0
 CUT = " … (cut)"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
@@ -27,14 +28,45 @@ def clean(line: bytes) -> str:
     return text if len(text) <= LOG_LINE_CHARS else text[: LOG_LINE_CHARS - len(CUT)] + CUT
 
 
-class LogSink:
-    """Fed with bytes as they come, writes lines. At most LINES_PER_SECOND; what is dropped is counted and said."""
+class LogBudget:
+    """What the log of one attempt may hold, whatever its processes print."""
 
-    def __init__(self, write: Write, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._write, self._clock = write, clock
+    def __init__(self, pace: Pace | None = None) -> None:
+        pace = pace or Pace()
+        self.per_second, self.lines, self.bytes = pace.log_lines_per_second, pace.log_lines, pace.log_bytes
+        self.used_lines = self.used_bytes = 0
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.used_lines >= self.lines or self.used_bytes >= self.bytes
+
+    def use(self, text: str) -> None:
+        self.used_lines += 1
+        self.used_bytes += len(text.encode())
+
+    @property
+    def words(self) -> str:
+        return f"more than {self.per_second} a second, or {self.lines:,} or {self.bytes / 2**20:g} MiB in all"
+
+
+class LogSink:
+    """Fed with bytes as they come, writes lines within the budget. What is dropped is counted and said.
+
+    `look` sees every line, also those that are dropped.
+    """
+
+    def __init__(
+        self,
+        write: Write,
+        *,
+        budget: LogBudget | None = None,
+        look: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write, self._budget, self._look, self._clock = write, budget or LogBudget(), look, clock
         self._rest, self._shown_bar = b"", clock()
-        self._second, self._in_second, self._in_all = clock(), 0, 0
-        self._dropped, self._last_dropped = 0, ""
+        self._second, self._in_second = clock(), 0
+        self._dropped, self._last = 0, deque[str](maxlen=LAST_LINES)
         self._lock, self._closed = threading.Lock(), False
 
     def feed(self, block: bytes) -> None:
@@ -45,17 +77,18 @@ class LogSink:
             self._shorten_rest()
 
     def close(self) -> None:
-        """The last words count most: an unfinished line and the last dropped one are written."""
+        """The last words count most: an unfinished line and the last ones of a flood are written."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             if self._rest:
                 self._line(self._rest)
-            if self._dropped:
-                self._dropped -= 1
-                self._say_dropped()
-                self._write(self._last_dropped, "info")
+            self._dropped -= len(self._last)
+            last = list(self._last)
+            self._say_dropped()
+            for text in last:
+                self._write(text, "info")
 
     def _shorten_rest(self) -> None:
         """A bar that redraws itself shows now and then; a line without an end takes no memory."""
@@ -73,19 +106,22 @@ class LogSink:
         text = clean(line)
         if not text:
             return
+        if self._look:
+            self._look(text)
         now = self._clock()
         if now - self._second >= 1:
             self._second, self._in_second = now, 0
-        if self._in_second >= LINES_PER_SECOND or self._in_all >= LINES_IN_ALL:
-            self._dropped, self._last_dropped = self._dropped + 1, text
+        if self._in_second >= self._budget.per_second or self._budget.is_used_up:
+            self._dropped += 1
+            self._last.append(text)
             return
         self._say_dropped()
-        self._in_second, self._in_all = self._in_second + 1, self._in_all + 1
+        self._in_second += 1
+        self._budget.use(text)
         self._write(text, "info")
 
     def _say_dropped(self) -> None:
         if self._dropped:
-            self._write(
-                f"{self._dropped:,} lines dropped: more than {LINES_PER_SECOND} a second or {LINES_IN_ALL:,} in all.", "warning"
-            )
-            self._dropped = 0
+            self._write(f"… {self._dropped:,} line{'s' * (self._dropped != 1)} dropped: {self._budget.words}.", "warning")
+        self._dropped = 0
+        self._last.clear()

@@ -11,13 +11,14 @@ from typing import Literal
 from worker.agent.event_lines import EventLines
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.pace import Pace
+from worker.agent.waiting import Check, go_on
 from worker.contract.events import LogWritten
 from worker.contract.orders import MAX_BATCH_EVENTS, EventBatch, Order, WorkOrder
 from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 5.0  # below a lease of 30 s by far, so that a dashboard that was away for a moment loses no attempt
-Wish = Literal["continue", "stop_and_save", "stop_and_discard"]
+Wish = Literal["continue", "pause", "stop_and_save", "stop_and_discard"]
 
 
 class Reporter(threading.Thread):
@@ -27,7 +28,7 @@ class Reporter(threading.Thread):
         self._lines = EventLines(run.events)
         self._lock, self._wake, self._ending = threading.Lock(), threading.Event(), threading.Event()
         self._posted, self._pause, self._most = 0.0, 0.0, MAX_BATCH_EVENTS
-        self._away = False
+        self._away_since: float | None = None
         self.acked = 0
         self.wish: Wish = "continue"
         self.is_finishing = False
@@ -47,12 +48,19 @@ class Reporter(threading.Thread):
             self._wake.wait(max(self._pause, 0.05))
             self._wake.clear()
 
-    def settle(self) -> int:
+    @property
+    def away_seconds(self) -> float:
+        """Since the first post that the dashboard did not answer; 0 while it answers."""
+        since = self._away_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def settle(self, check: Check = go_on) -> int:
         """Waits until every line written so far is stored, or the attempt is lost. Returns the number of lines."""
         with self._lock:
             target = self._lines.look()
         self._wake.set()
         while self.acked < target and not self.is_lost:
+            check()
             time.sleep(0.02)
         return target
 
@@ -87,9 +95,9 @@ class Reporter(threading.Thread):
             self._obey(reply)
 
     def _obey(self, reply: Order) -> None:
-        if self._away:
+        if self._away_since is not None:
             logger.info("The dashboard answers again; attempt %s goes on.", self._order.attempt_id)
-        self._away, self._pause, self._posted = False, 0.0, time.monotonic()
+        self._away_since, self._pause, self._posted = None, 0.0, time.monotonic()
         self._most = min(MAX_BATCH_EVENTS, self._most * 2)
         self.acked = reply.acked_seq
         if reply.order != self.wish:
@@ -97,9 +105,10 @@ class Reporter(threading.Thread):
             self.news.set()
 
     def _say_away(self, away: DoorAway) -> None:
-        if not self._away:
+        if self._away_since is None:
             logger.warning("The dashboard is away (%s). Training goes on; events wait in %s.", away, self._run_directory.events)
-        self._away, self._pause = True, min(LONGEST_PAUSE, max(1.0, self._pause * 2))
+            self._away_since = time.monotonic()
+        self._pause = min(LONGEST_PAUSE, max(1.0, self._pause * 2))
 
     def _refused(self, refusal: DoorRefused, batch: EventBatch) -> None:
         if refusal.is_not_ours:

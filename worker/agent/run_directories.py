@@ -6,15 +6,31 @@ import shutil
 import time
 from pathlib import Path
 
+from worker.agent.checkpoints import newest_in
 from worker.contract.orders import WorkOrder
 from worker.contract.run_directory import RunDirectory
 
 ABANDONED_SECONDS = 120.0
-BIG = ("dataset.jsonl", ".dataset.part", "model", "adapter", "adapter.part", "checkpoints")
+CHECKPOINT_SECONDS = 24 * 3600.0  # a job that comes back to this machine within a day finds its checkpoint here
+BIG = (
+    "dataset.jsonl",
+    ".dataset.part",
+    "model",
+    "adapter",
+    "adapter.part",
+    "checkpoints.part",
+    "resume.part",
+    "outbox",
+)
 
 
 def runs_folder(data: Path) -> Path:
     return data / "runs"
+
+
+def run_folders(data: Path) -> list[Path]:
+    folder = runs_folder(data)
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
 def open_run(data: Path, order: WorkOrder) -> RunDirectory:
@@ -40,31 +56,60 @@ def write_stop(run: RunDirectory, wish: str) -> None:
     part.replace(run.stop)
 
 
-def slim(run: RunDirectory) -> None:
-    """Keeps order and events for a look; data, model link, adapter and checkpoints go."""
+def forget_stop(run: RunDirectory) -> None:
+    """Before another trainer starts in the same directory; it is told what is wished then."""
+    run.stop.unlink(missing_ok=True)
+
+
+def slim(run: RunDirectory, *, keep_checkpoint: bool = False) -> None:
+    """Keeps order and events for a look, and the newest checkpoint if its job may come back; everything big goes."""
     for name in BIG:
-        path = run.path / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(run.path / name)
+    newest = newest_in(run.checkpoints) if keep_checkpoint else None
+    if newest is None:
+        _remove(run.checkpoints)
+        return
+    for path in run.checkpoints.iterdir():
+        if path != newest.path:
+            _remove(path)
 
 
-def prune(data: Path, *, keep: int) -> None:
-    """Slims what a killed agent left behind, and removes all but the newest `keep` runs. Runs in use are left alone."""
-    folder = runs_folder(data)
-    ended = [path for path in folder.iterdir() if not _in_use(path)] if folder.is_dir() else []
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def prune(data: Path, *, keep: int, days: float = float("inf")) -> None:
+    """Slims what a killed agent left behind, and removes all but the newest `keep` runs, and those older than `days`.
+
+    Runs in use are left alone. Checkpoints of ended ones stay a day, in case their job comes back to this machine.
+    """
+    ended = [path for path in run_folders(data) if not is_in_use(path)]
     for path in ended:
-        slim(RunDirectory(path))
-    for path in sorted(ended, key=_age)[keep:]:
+        slim(RunDirectory(path), keep_checkpoint=age(path) < min(CHECKPOINT_SECONDS, days * 86400))
+    for path in to_remove(ended, keep=keep, days=days):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _in_use(path: Path) -> bool:
-    return _age(path) < ABANDONED_SECONDS and not (path / "ended").exists()
+def to_remove(ended: list[Path], *, keep: int, days: float) -> list[Path]:
+    newest_first = sorted(ended, key=age)
+    return [path for place, path in enumerate(newest_first) if place >= keep or age(path) > days * 86400]
 
 
-def _age(path: Path) -> float:
+def drop_older_checkpoints(data: Path, *, order: WorkOrder) -> None:
+    """Of earlier attempts of the same job: the attempt that starts now has its own."""
+    for path in runs_folder(data).glob(f"job-{order.job_id}-attempt-*"):
+        if not is_in_use(path):
+            _remove(RunDirectory(path).checkpoints)
+
+
+def is_in_use(path: Path) -> bool:
+    return age(path) < ABANDONED_SECONDS and not (path / "ended").exists()
+
+
+def age(path: Path) -> float:
     try:
         return time.time() - (path / "alive").stat().st_mtime
     except OSError:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +15,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from worker.agent.attempt import Attempt
+from worker.agent.draining import is_draining
 from worker.agent.ends import disk_failure
 from worker.agent.finishing import finish
-from worker.agent.host import free_memory_bytes
+from worker.agent.foreign import is_taken, uses_gpus
+from worker.agent.host import free_memory_bytes, gpu_of
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.membership import Membership, load
 from worker.agent.pace import Pace
+from worker.agent.policy import load_policy
 from worker.contract import PROTOCOL
-from worker.contract.orders import Claim, Failed, Finish, WorkOrder
+from worker.contract.orders import Claim, Failed, Finish, HostPolicy, WorkOrder
 
 logger = logging.getLogger(__name__)
 DATA_VARIABLE, SLOT_VARIABLE, GPUS_VARIABLE = "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPUS"
@@ -32,7 +36,7 @@ class Slot:
     data: Path
     number: int
     gpus: tuple[str, ...]
-    """Uuids of the GPUs of all slots of this host, in the slots' order; none on a CPU."""
+    """Uuids of the GPUs of this host, which the slots take in turn; none on a CPU."""
     membership: Membership
     pace: Pace
 
@@ -45,11 +49,11 @@ class Slot:
 
     @property
     def gpu_uuid(self) -> str | None:
-        return self.gpus[self.number] if self.gpus else None
+        return self.gpus[self.number % len(self.gpus)] if self.gpus else None
 
     def gpus_of(self, slots: tuple[int, ...]) -> tuple[str, ...]:
         """Those that the trainer may see; slots that share a GPU name it once."""
-        return tuple(dict.fromkeys(self.gpus[slot] for slot in slots if slot < len(self.gpus)))
+        return tuple(dict.fromkeys(self.gpus[slot % len(self.gpus)] for slot in slots)) if self.gpus else ()
 
     @property
     def mark(self) -> str:
@@ -72,16 +76,31 @@ class Slot:
             time.sleep(self.pace.poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311
 
     def _work_once(self) -> bool:
-        with self._door() as door, self._door() as reporting_door:
-            order = self._claim(door)
+        policy = load_policy(self.data, slots=self.membership.slots)
+        claim = self._asks(policy)
+        if claim is None:
+            return False
+        with self._door() as door, self._door() as reporting_door, self._door() as sending_door:
+            order = self._claim(door, claim)
             if order is not None:
-                self._run(order, door, reporting_door)
+                self._run(order, policy, (door, reporting_door, sending_door))
             return order is not None
 
-    def _claim(self, door: Door) -> WorkOrder | None:
+    def _asks(self, policy: HostPolicy) -> Claim | None:
+        """None while this slot should not work. The supervisor says why; a slot only waits."""
+        if is_draining(self.data) or self.number >= policy.slots:
+            return None
+        if shutil.disk_usage(self.data).free < policy.min_free_disk_bytes:
+            return None
+        gpu = gpu_of(self.gpu_uuid)
+        if self.gpu_uuid and (gpu is None or is_taken(gpu, data=self.data)):
+            return None
+        return Claim(slot=self.number, free_memory_bytes=free_memory_bytes(gpu), gpu_index=gpu.index if gpu else None)
+
+    def _claim(self, door: Door, claim: Claim) -> WorkOrder | None:
         """The supervisor tells people when the dashboard is away or refuses this worker; a slot only waits."""
         try:
-            raw = door.post_raw("claim", Claim(slot=self.number, free_memory_bytes=free_memory_bytes(self.gpu_uuid)))
+            raw = door.post_raw("claim", claim)
         except (DoorAway, DoorRefused) as error:
             logger.debug("No claim: %s", error)
             return None
@@ -92,12 +111,21 @@ class Slot:
             _hand_back(door, raw)
         return order
 
-    def _run(self, order: WorkOrder, door: Door, reporting_door: Door) -> None:
+    def _run(self, order: WorkOrder, policy: HostPolicy, doors: tuple[Door, Door, Door]) -> None:
+        gpus, (door, reporting, sending) = self.gpus_of(order.slots), doors
         try:
-            gpus = self.gpus_of(order.slots)
-            Attempt(
-                order, door=door, reporting_door=reporting_door, data=self.data, pace=self.pace, mark=self.mark, gpus=gpus
-            ).run()
+            with uses_gpus(self.data, self.number, gpus):
+                Attempt(
+                    order,
+                    door=door,
+                    reporting_door=reporting,
+                    sending_door=sending,
+                    data=self.data,
+                    pace=self.pace,
+                    policy=policy,
+                    mark=self.mark,
+                    gpus=gpus,
+                ).run()
         except OSError as error:
             logger.exception("Attempt %s", order.attempt_id)
             failure = disk_failure(error)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from worker.agent.children import code_path, end_marked, module_command, tied
+from worker.agent.foreign import forget_use
 from worker.agent.membership import Membership
 from worker.agent.slot import DATA_VARIABLE, GPUS_VARIABLE, SLOT_VARIABLE, slot_lock
 
@@ -44,7 +45,21 @@ class SlotProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+        self._sweep()
+
+    def stop_when_idle(self) -> bool:
+        """Whether it has stopped: a slot that works is left alone. With the lock in our hands it cannot claim."""
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            return True
+        with slot_lock(self._data, self.number, wait=False) as is_idle:
+            if is_idle:
+                self.stop()
+        return is_idle
+
+    def _sweep(self) -> None:
         end_marked(f"{self._data}#{self.number}")
+        forget_use(self._data, self.number)
 
     def _start(self) -> None:
         self._has_celery = bool(self._membership.broker_url) and not self._celery_fails
@@ -73,11 +88,11 @@ class SlotProcess:
     def _environment(self) -> dict[str, str]:
         extra = {DATA_VARIABLE: str(self._data), SLOT_VARIABLE: str(self.number), "PYTHONPATH": code_path()}
         if self._gpus:
-            extra |= {GPUS_VARIABLE: ",".join(self._gpus), "CUDA_VISIBLE_DEVICES": self._gpus[self.number]}
+            extra |= {GPUS_VARIABLE: ",".join(self._gpus), "CUDA_VISIBLE_DEVICES": self._gpus[self.number % len(self._gpus)]}
         return {**os.environ, **extra}
 
     def _ended(self, code: int) -> None:
-        end_marked(f"{self._data}#{self.number}")
+        self._sweep()
         self._process = None
         lived = time.monotonic() - self._started
         self._celery_fails = self._has_celery and lived < SETTLED_SECONDS and code >= 0
@@ -91,7 +106,5 @@ class SlotProcess:
         logger.error("The process of slot %s ended with %s; it %s in %g s.", self.number, how, then, self._pause)
 
     def _restart_when_idle(self) -> None:
-        with slot_lock(self._data, self.number, wait=False) as is_idle:
-            if is_idle:
-                self._wants_restart = False
-                self.stop()
+        if self.stop_when_idle():
+            self._wants_restart = False

@@ -1,23 +1,26 @@
-"""The trainer as a process: started, told to stop, ended when it does not, and its end put into words."""
+"""The trainer as a process: started, watched, told to stop, and ended when it does not or stands still."""
 
 import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.agent.children import Child, module_command, small_environment
-from worker.agent.ends import AttemptFailed
-from worker.agent.event_lines import last_of
-from worker.agent.log_lines import LogSink
+from worker.agent.host import is_gone
+from worker.agent.host_trouble import TroubleInLog, oom_kills, rose
+from worker.agent.log_lines import LogBudget, LogSink
 from worker.agent.pace import Pace
-from worker.agent.reporter import Reporter
-from worker.agent.run_directories import write_stop
-from worker.contract.events import LogWritten, MemorySampled, MetricsLogged, append_event
+from worker.agent.run_directories import forget_stop, write_stop
+from worker.agent.watchdog import Watchdog
+from worker.agent.wishes import Wishes
+from worker.contract.events import LogWritten, append_event
 from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+DUMP_SECONDS = 1.0  # for the stacks of all threads to reach the log
+SEND_SHARE = 0.3  # of the time to drain that is kept for sending the checkpoint
 
 
 @dataclass(frozen=True)
@@ -25,78 +28,79 @@ class TrainerExit:
     code: int
     was_ended: bool = False
     """By us, because it did not stop in time."""
+    stalled: str = ""
+    """Ended by us because it stood still: for how long, in words."""
+    trouble: str = ""
+    """What says that the GPU failed: a line of its log, or the driver."""
+    host_ran_out_of_memory: bool = False
 
 
-def train(run: RunDirectory, *, reporter: Reporter, pace: Pace, mark: str, gpus: tuple[str, ...] = ()) -> TrainerExit:
+def train(
+    run: RunDirectory,
+    *,
+    wishes: Wishes,
+    pace: Pace,
+    mark: str,
+    budget: LogBudget | None = None,
+    logging_steps: float = 1,
+    gpus: tuple[str, ...] = (),
+) -> TrainerExit:
     """Runs the trainer to its end, passing stops on. A lost attempt ends it at once."""
+    forget_stop(run)
+    trouble, kills = TroubleInLog(), oom_kills()
+    watchdog = Watchdog(run.events, pace=pace, logging_steps=logging_steps)
     child = Child(
         module_command(os.environ.get("NIBBLE_TRAINER_MODULE") or "worker.qlora", str(run.path)),
         folder=run.path,
         environment=small_environment({**OFFLINE, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})}),
         mark=mark,
-        log=LogSink(lambda text, level: append_event(run.events, LogWritten(text=text, level=level))),
+        log=LogSink(lambda text, level: _log(run, text, level), budget=budget, look=trouble.look),
     )
     try:
-        return _attend(child, run, reporter, pace)
+        ended = _Attendance(child, run, wishes=wishes, pace=pace, watchdog=watchdog).to_the_end()
     finally:
         child.close()
+    if ended.code == 0 or ended.was_ended:
+        return ended
+    gone = next((gpu for gpu in gpus if is_gone(gpu)), "")
+    said = trouble.line or (gone and f"{gone} is not there any more.")
+    return replace(ended, trouble=said, host_ran_out_of_memory=rose(kills))
 
 
-def _attend(child: Child, run: RunDirectory, reporter: Reporter, pace: Pace) -> TrainerExit:
-    told, deadline = "continue", float("inf")
-    while (code := child.exit_code(within=0.1)) is None:
-        if reporter.is_lost:
-            return TrainerExit(-signal.SIGKILL, was_ended=True)
-        if reporter.wish != told:
-            told = reporter.wish
-            deadline = time.monotonic() + (pace.stop_seconds if told == "stop_and_save" else pace.discard_seconds)
-            write_stop(run, told)
-        if time.monotonic() > deadline:
-            return _end(child, run, pace)
-    return TrainerExit(code)
+class _Attendance:
+    def __init__(self, child: Child, run: RunDirectory, *, wishes: Wishes, pace: Pace, watchdog: Watchdog) -> None:
+        self._child, self._run, self._wishes, self._pace, self._watchdog = child, run, wishes, pace, watchdog
+        self._told, self._deadline = "continue", float("inf")
+
+    def to_the_end(self) -> TrainerExit:
+        while (code := self._child.exit_code(within=0.1)) is None:
+            if self._wishes.is_lost:
+                return TrainerExit(-signal.SIGKILL, was_ended=True)
+            if self._wishes.word != self._told:
+                self._tell(self._wishes.word)
+            if time.monotonic() > min(self._deadline, self._latest()):
+                return self._end("The trainer did not stop in time and is being ended.")
+            if self._told == "continue" and (stalled := self._watchdog.stalled()):
+                return replace(self._end(f"The trainer stands still. {stalled}."), stalled=stalled)
+        return TrainerExit(code)
+
+    def _tell(self, word: str) -> None:
+        self._told = word
+        self._deadline = time.monotonic() + (self._pace.discard_seconds if word == "stop_and_discard" else self._pace.stop_seconds)
+        write_stop(self._run, word)
+
+    def _latest(self) -> float:
+        """On a machine that is going away, what was saved has to be sent before."""
+        return self._wishes.until - SEND_SHARE * self._pace.drain_seconds
+
+    def _end(self, why: str) -> TrainerExit:
+        _log(self._run, why, "warning")
+        self._child.dump_stacks()
+        if self._child.exit_code(within=DUMP_SECONDS) is None:
+            self._child.terminate()
+        code = self._child.exit_code(within=min(self._pace.grace_seconds, max(0.1, self._wishes.until - time.monotonic())))
+        return TrainerExit(-signal.SIGKILL if code is None else code, was_ended=True)
 
 
-def _end(child: Child, run: RunDirectory, pace: Pace) -> TrainerExit:
-    append_event(run.events, LogWritten(level="warning", text="The trainer did not stop in time and is being ended."))
-    child.terminate()
-    code = child.exit_code(within=pace.grace_seconds)
-    return TrainerExit(-signal.SIGKILL if code is None else code, was_ended=True)
-
-
-def unexplained(run: RunDirectory, ended: TrainerExit, *, pace: Pace) -> AttemptFailed:
-    """For a trainer that left no last word: what its exit code and its last step tell."""
-    where = _where(run)
-    if ended.was_ended:
-        return AttemptFailed(
-            "trainer_stalled",
-            f"The trainer did not stop within {pace.stop_seconds:g} s after it was asked to save{where}, so it was ended.",
-            "Nothing was saved. A smaller batch or shorter rows make steps shorter; a stop is noticed between two steps.",
-            exit_code=ended.code,
-        )
-    if ended.code < 0:
-        return _killed(-ended.code, where)
-    return AttemptFailed(
-        "trainer_killed",
-        f"The trainer ended with exit code {ended.code}{where} without saying why.",
-        "Its last words are in the job's log.",
-        exit_code=ended.code,
-    )
-
-
-def _killed(number: int, where: str) -> AttemptFailed:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = "unknown"
-    advice = "Its last words are in the job's log."
-    if number == signal.SIGKILL:
-        advice = (
-            "Nibble did not do that. Most often the machine ran out of memory and the kernel chose the trainer: "
-            "`dmesg` on the worker says so. Shorter rows, fewer rows a pass or a smaller model need less."
-        )
-    return AttemptFailed("trainer_killed", f"The trainer was killed by signal {number} ({name}){where}.", advice, exit_code=-number)
-
-
-def _where(run: RunDirectory) -> str:
-    event = last_of(run.events, MetricsLogged, MemorySampled)
-    return f" at step {event.step}" if isinstance(event, MetricsLogged | MemorySampled) else " before the first step"
+def _log(run: RunDirectory, text: str, level: str) -> None:
+    append_event(run.events, LogWritten.model_validate({"text": text, "level": level}))

@@ -7,6 +7,10 @@ Check = Callable[[], None]
 """Raises when the attempt shall end."""
 
 
+def go_on() -> None:
+    """The check of those who have nothing to listen to."""
+
+
 def pause(seconds: float, check: Check) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:

@@ -14,6 +14,7 @@ from tests.worker.agent.tiny_model import write_model
 from worker.agent.attempt import Attempt
 from worker.agent.knocking import Door
 from worker.agent.pace import Pace
+from worker.agent.policy import load_policy
 from worker.agent.run_directories import prune
 
 QUICK = Pace(heartbeat_seconds=0.2, batch_seconds=0.05, stop_seconds=0.5, discard_seconds=0.5, grace_seconds=0.5)
@@ -32,8 +33,10 @@ def run(door: ScriptedDoor, data: Path, script: str = "steps=3", **changes: Any)
     model = write_model(data / "model")
     spec = {"base_model": {"kind": "folder", "name_or_path": str(model)}, "training": {"max_steps": 3}}
     order = work_order(job_name=script, **{"spec": spec, **changes})
-    with Door(door.url, "nbw_x") as client, Door(door.url, "nbw_x") as reporting:
-        Attempt(order, door=client, reporting_door=reporting, data=data, pace=QUICK, mark=f"{data}#0").run()
+    policy = load_policy(data, slots=1)
+    with Door(door.url, "nbw_x") as client, Door(door.url, "nbw_x") as reporting, Door(door.url, "nbw_x") as sending:
+        doors = {"door": client, "reporting_door": reporting, "sending_door": sending}
+        Attempt(order, **doors, data=data, pace=QUICK, policy=policy, mark=f"{data}#0").run()
     return door.finished[-1] if door.finished else {}
 
 
@@ -145,4 +148,4 @@ def test_what_a_killed_agent_left_is_made_small(tmp_path: Path) -> None:
     prune(tmp_path, keep=2)
     left = {path.name: sorted(each.name for each in path.iterdir()) for path in (tmp_path / "runs").iterdir()}
     assert left["job-4-attempt-1"] == ["alive", "checkpoints", "events.jsonl"], "in use"
-    assert sorted(left.values())[1:] == [["events.jsonl"], ["events.jsonl"]]
+    assert sorted(left.values())[1:] == [["events.jsonl"], ["events.jsonl"]], "as old as can be: nobody comes back for them"

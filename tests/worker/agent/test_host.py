@@ -16,7 +16,8 @@ def test_this_machine_is_reported(tmp_path: Path) -> None:
     report = host_report(tmp_path)
     assert report.cpu_count >= 1
     assert 0 < report.memory_used_bytes < report.memory_total_bytes
-    assert report.disk_free_bytes > 0
+    assert report.disk_total_bytes
+    assert 0 < report.disk_free_bytes < report.disk_total_bytes
     assert 0 < free_memory_bytes(None) < report.memory_total_bytes
 
 

@@ -1,11 +1,11 @@
 """What a process prints becomes lines for people: clean, bounded, with nothing lost silently."""
 
 import random
-import re
 
 import pytest
 
-from worker.agent.log_lines import LINES_IN_ALL, LINES_PER_SECOND, LogSink, clean
+from worker.agent.log_lines import LAST_LINES, LogBudget, LogSink, clean
+from worker.agent.pace import Pace
 from worker.contract.events import LOG_LINE_CHARS, LogWritten
 
 
@@ -19,10 +19,14 @@ class Clock:
 class Told:
     """A sink and what it wrote."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: LogBudget | None = None) -> None:
         self.lines: list[tuple[str, str]] = []
         self.clock = Clock()
-        self.sink = LogSink(lambda text, level: self.lines.append((text, level)), clock=self.clock)
+        self.looked: list[str] = []
+        self.sink = LogSink(self._write, budget=budget, look=self.looked.append, clock=self.clock)
+
+    def _write(self, text: str, level: str) -> None:
+        self.lines.append((text, level))
 
     @property
     def texts(self) -> list[str]:
@@ -66,32 +70,52 @@ def test_lines_come_whole_however_they_are_cut() -> None:
         assert told.texts == ["eins", "zwei ½", "drei", "last"], f"seed={seed}"
 
 
-def test_a_flood_is_dropped_counted_and_its_last_line_kept() -> None:
+def test_a_flood_is_dropped_counted_and_its_last_lines_kept() -> None:
     told = Told()
     told.sink.feed(b"".join(b"line %d\n" % n for n in range(1, 10_001)))
     told.sink.close()
     assert told.texts[:2] == ["line 1", "line 2"]
-    assert len(told.lines) == LINES_PER_SECOND + 2
-    assert told.lines[-2] == ("9,799 lines dropped: more than 200 a second or 50,000 in all.", "warning")
-    assert told.texts[-1] == "line 10000"
+    notice = "… 9,780 lines dropped: more than 200 a second, or 50,000 or 32 MiB in all."
+    assert told.lines[200] == (notice, "warning")
+    assert told.texts[201:] == [f"line {n}" for n in range(9_981, 10_001)]
+    assert len(told.looked) == 10_000, "who looks for trouble sees the dropped ones, too"
 
 
 def test_after_a_second_lines_flow_again() -> None:
     told = Told()
-    told.sink.feed(b"x\n" * (LINES_PER_SECOND + 5))
+    told.sink.feed(b"x\n" * 205)
     told.clock.now += 1
     told.sink.feed(b"later\n")
-    assert told.texts[-2:] == ["5 lines dropped: more than 200 a second or 50,000 in all.", "later"]
+    assert told.texts[200:] == ["… 5 lines dropped: more than 200 a second, or 50,000 or 32 MiB in all.", "later"]
 
 
-def test_there_is_an_end_to_all_lines() -> None:
-    told = Told()
-    for _ in range(LINES_IN_ALL // LINES_PER_SECOND + 10):
-        told.clock.now += 1
-        told.sink.feed(b"x\n" * LINES_PER_SECOND)
+def test_there_is_an_end_to_all_lines_of_an_attempt() -> None:
+    budget = LogBudget(Pace(log_lines=1_000))
+    first, second = Told(budget), Told(budget)
+    for told in (first, second):
+        for _ in range(4):
+            told.clock.now += 1
+            told.sink.feed(b"x\n" * 200)
+        told.sink.close()
+    assert first.texts == ["x"] * 800
+    assert second.texts[:200] == ["x"] * 200, "two processes of one attempt share its budget"
+    assert second.texts[200].startswith("… 580 lines dropped: ")
+    assert len(second.texts) == 201 + LAST_LINES
+
+
+def test_there_is_an_end_to_all_bytes_of_an_attempt() -> None:
+    told = Told(LogBudget(Pace(log_bytes=10_000)))
+    told.sink.feed(b"".join(b"%s\n" % (b"x" * 1_000) for _ in range(30)))
     told.sink.close()
-    assert len(told.lines) == LINES_IN_ALL + 2
-    assert re.match(r"1,999 lines dropped", told.texts[-2])
+    assert [text[0] for text in told.texts] == [*"x" * 10, *"x" * 20]
+    assert told.lines[10][1] == "info"
+
+
+def test_a_line_more_than_fits_is_said() -> None:
+    told = Told(LogBudget(Pace(log_lines=1)))
+    told.sink.feed(b"".join(b"line %d\n" % n for n in range(23)))
+    told.sink.close()
+    assert told.texts[:3] == ["line 0", "… 2 lines dropped: more than 200 a second, or 1 or 32 MiB in all.", "line 3"]
 
 
 def test_a_line_without_an_end_takes_no_memory() -> None:

@@ -22,7 +22,8 @@ def slot(*gpus: str, number: int = 0) -> Slot:
     [
         (("GPU-a", "GPU-b", "GPU-c"), (1,), ("GPU-b",)),
         (("GPU-a", "GPU-b", "GPU-c"), (2, 0), ("GPU-c", "GPU-a")),
-        (("GPU-a", "GPU-a", "GPU-b"), (0, 1), ("GPU-a",)),
+        (("GPU-a", "GPU-b"), (0, 2), ("GPU-a",)),
+        (("GPU-a", "GPU-b"), (3,), ("GPU-b",)),
         ((), (0, 1), ()),
     ],
 )
@@ -32,4 +33,5 @@ def test_a_trainer_sees_the_gpus_of_its_slots(gpus: tuple[str, ...], slots: tupl
 
 def test_a_slot_reports_its_own_gpu():
     assert slot("GPU-a", "GPU-b", number=1).gpu_uuid == "GPU-b"
+    assert slot("GPU-a", "GPU-b", number=2).gpu_uuid == "GPU-a", "two slots share a GPU"
     assert slot(number=1).gpu_uuid is None
