@@ -3,7 +3,9 @@
 Speaks before the heavy imports (several seconds), so that the log begins at second 0.
 """
 
+import faulthandler
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -25,6 +27,7 @@ ENVIRONMENT = {
 
 
 def main(arguments: list[str]) -> int:
+    dump_stacks_when_asked()
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
         sys.stderr.write("Usage: python -m worker.qlora RUN_DIR, a folder with order.json, dataset.jsonl and model in it.\n")
         return 2
@@ -41,6 +44,13 @@ def main(arguments: list[str]) -> int:
         teller.tell(explain(error))
         return 1
     return 0
+
+
+def dump_stacks_when_asked() -> None:
+    """The agent sends SIGUSR1 to a trainer that hangs: the stacks of all threads go to stderr and so into the log."""
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)
+        faulthandler.register(signal.SIGUSR1, sys.__stderr__, all_threads=True)
 
 
 def train(directory: RunDirectory, *, teller: Teller) -> None:

@@ -17,12 +17,12 @@ CHECKSUMS = "checksums.txt"
 
 def save_adapter(folder: Path, *, model: Any, tokenizer: Any, order: WorkOrder, plan: PlanMade, results: Results) -> None:
     if not adapter_is_finite(model):
-        raise Diverged("adapter", step=results.steps)
+        raise Diverged("a weight of the adapter is not a finite number", step=results.steps)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     with removed_on_failure(part):
-        _write_weights(part, model=model, order=order)
+        write_weights(part, model=model, order=order)
         tokenizer.save_pretrained(part)
         (part / "training_spec.json").write_text(order.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (part / "README.md").write_text(write_card(order, plan=plan, results=results), encoding="utf-8")
@@ -30,7 +30,7 @@ def save_adapter(folder: Path, *, model: Any, tokenizer: Any, order: WorkOrder, 
         publish_folder(part, final=folder)
 
 
-def _write_weights(part: Path, *, model: Any, order: WorkOrder) -> None:
+def write_weights(part: Path, *, model: Any, order: WorkOrder) -> None:
     """save_embedding_layers=False: by itself PEFT asks the Hub whether the vocabulary grew."""
     model.save_pretrained(part, safe_serialization=True, save_embedding_layers=False)
     path = part / "adapter_config.json"

@@ -1,11 +1,15 @@
-"""The dataset file as token rows, split into those trained on and those held out."""
+"""The dataset file as token rows, split into those trained on and those held out. Each row knows its line of the file."""
 
 import hashlib
 import random
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute
 from datasets import Dataset
 
 from worker.contract.dataset import Data, DatasetRef, Mask, RowFormat
@@ -29,6 +33,14 @@ class PreparedData:
     mask: Mask
     mask_words: str
     notices: tuple[str, ...]
+    rows_sha256: str
+    """Of all tokens and labels trained on, in their order: another tokenizer, template or split has another one."""
+
+
+@dataclass(frozen=True)
+class Numbered:
+    line: int
+    tokens: Tokens
 
 
 def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
@@ -42,30 +54,32 @@ def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
 
 
 def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedData:
-    rows, format, problems = read_usable_rows(path)
-    tokenized = _tokenize(rows, format=format, spec=spec, tokenizer=tokenizer)
+    rows, problems = read_usable_rows(path)
+    tokenized = _tokenize([item.row for item in rows], format=rows[0].row.format, spec=spec, tokenizer=tokenizer)
     if not tokenized.rows:
         raise _nothing_to_train(tokenized, max_length=spec.training.max_length)
-    train, held_out = split_rows(tokenized.rows, data=spec.data, seed=spec.training.seed)
+    numbered = [Numbered(rows[place].line, tokens) for place, tokens in zip(tokenized.places, tokenized.rows, strict=True)]
+    train, held_out = split_rows(numbered, data=spec.data, seed=spec.training.seed)
     return PreparedData(
         train=_dataset(train),
         eval=_dataset(held_out) if held_out else None,
-        train_tokens=sum(len(row.input_ids) for row in train),
-        trained_tokens=sum(row.trained for row in train),
+        train_tokens=sum(len(row.tokens.input_ids) for row in train),
+        trained_tokens=sum(row.tokens.trained for row in train),
         cut_rows=tokenized.cut_rows,
         mask=tokenized.mask,
         mask_words=tokenized.mask_words,
         notices=_notices(tokenized, rows=len(rows), problems=problems, max_length=spec.training.max_length),
+        rows_sha256=_digest(train),
     )
 
 
-def read_usable_rows(path: Path) -> tuple[list[Row], RowFormat, list[RowProblem]]:
-    rows: list[Row] = []
+def read_usable_rows(path: Path) -> tuple[list[NumberedRow], list[RowProblem]]:
+    rows: list[NumberedRow] = []
     problems: list[RowProblem] = []
     try:
         for item in read_rows(path):
             if isinstance(item, NumberedRow):
-                rows.append(item.row)
+                rows.append(item)
             else:
                 problems.append(item)
     except FileRefused as refused:
@@ -73,7 +87,7 @@ def read_usable_rows(path: Path) -> tuple[list[Row], RowFormat, list[RowProblem]
     if not rows:
         first = f" Line {problems[0].line}: {problems[0].reason}" if problems else ""
         raise RunFailed("bad_data", f"No row of the dataset can be trained on.{first}", advice=problems[0].fix if problems else "")
-    return rows, rows[0].format, problems
+    return rows, problems
 
 
 def _tokenize(rows: list[Row], *, format: RowFormat, spec: FinetuneSpec, tokenizer: Any) -> TokenizedRows:
@@ -102,7 +116,7 @@ def trl_training_template(tokenizer: Any) -> str | None:
     return str(template) if template is not None else None
 
 
-def split_rows(rows: list[Tokens], *, data: Data, seed: int) -> tuple[list[Tokens], list[Tokens]]:
+def split_rows(rows: list[Numbered], *, data: Data, seed: int) -> tuple[list[Numbered], list[Numbered]]:
     """The same seed holds out the same rows. At least one row stays on each side."""
     count = min(max(round(len(rows) * data.eval_share), 1), len(rows) - 1) if data.eval_share > 0 else 0
     held_out = set(random.Random(seed).sample(range(len(rows)), count))  # noqa: S311  # a split is no secret
@@ -112,8 +126,32 @@ def split_rows(rows: list[Tokens], *, data: Data, seed: int) -> tuple[list[Token
     )
 
 
-def _dataset(rows: list[Tokens]) -> Dataset:
-    return Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
+def _dataset(rows: list[Numbered]) -> Dataset:
+    """The column `line` never reaches the collator: the trainer drops columns that the model does not know."""
+    return Dataset.from_dict(
+        {
+            "input_ids": [row.tokens.input_ids for row in rows],
+            "labels": [row.tokens.labels for row in rows],
+            "line": [row.line for row in rows],
+        }
+    )
+
+
+def _digest(rows: list[Numbered]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(array("q", [len(row.tokens.input_ids), *row.tokens.input_ids, *row.tokens.labels]).tobytes())
+    return digest.hexdigest()
+
+
+def lines_of(rows: Dataset) -> npt.NDArray[np.int64]:
+    return np.asarray(rows.data.column("line").to_numpy(), dtype=np.int64)
+
+
+def lengths_of(rows: Dataset) -> npt.NDArray[np.int64]:
+    """Tokens of each row, in the dataset's order."""
+    lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids"))
+    return np.asarray(lengths.to_numpy(), dtype=np.int64)
 
 
 def _nothing_to_train(tokenized: TokenizedRows, *, max_length: int) -> RunFailed:

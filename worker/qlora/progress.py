@@ -1,6 +1,7 @@
 """What is told while it trains: the plan before the first step, metrics and memory with each log, and the stop word obeyed."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,48 +10,90 @@ from typing import Any
 from transformers import TrainerCallback
 
 from worker.contract.events import MetricsLogged, PlanMade
+from worker.qlora.clock import Clock
+from worker.qlora.figures import Figures
 from worker.qlora.memory import sample_memory
 from worker.qlora.optimizer import look_at_states
 from worker.qlora.stopping import StopWord, read_stop
 from worker.qlora.telling import Teller
 
+CHECKPOINT_SECONDS = 600.0
+SAID: dict[StopWord, str] = {"pause": "pause", "stop_and_save": "stop and save", "stop_and_discard": "stop"}
+
+
+def checkpoint_seconds() -> float:
+    """Between two checkpoints, when the job does not count them in steps."""
+    return float(os.environ.get("NIBBLE_TRAINER_CHECKPOINT_SECONDS") or CHECKPOINT_SECONDS)
+
 
 class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
-    """Listens to the trainer; holds what the results need afterwards."""
+    """Listens to the trainer; holds what the results need afterwards. `before`: the figures of the checkpoint gone on from."""
 
-    def __init__(self, *, teller: Teller, stop: Path, make_plan: Callable[[int], PlanMade]) -> None:
+    def __init__(
+        self,
+        *,
+        teller: Teller,
+        stop: Path,
+        make_plan: Callable[[int], PlanMade],
+        before: Figures | None = None,
+        saves_by_clock: bool = False,
+        before_first_step: Callable[[], None] = lambda: None,
+    ) -> None:
         self.teller = teller
         self.stop = stop
         self.make_plan = make_plan
+        self.before_first_step = before_first_step
         self.plan: PlanMade | None = None
         self.stop_word: StopWord | None = None
-        self.first_loss: float | None = None
-        self.final_loss: float | None = None
-        self.eval_loss: float | None = None
-        self.eval_step: int | None = None
-        self.tokens_seen = 0
-        self.train_seconds = 0.0
-        self._clock = Clock()
+        self.first_loss = before.first_loss if before else None
+        self.final_loss = before.final_loss if before else None
+        self.eval_loss = before.eval_loss if before else None
+        self.eval_step = before.eval_step if before else None
+        self.eval_is_due = False
+        self._clock = Clock(tokens=before.tokens_seen if before else 0, seconds=before.train_seconds if before else 0.0)
+        self._save_every = checkpoint_seconds() if saves_by_clock else math.inf
+        self._saved_at = time.monotonic()
+
+    @property
+    def train_seconds(self) -> float:
+        return self._clock.seconds
+
+    def tell_plan(self, *, steps: int) -> None:
+        self.plan = self.make_plan(steps)
+        self.teller.tell(self.plan)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.plan = self.make_plan(state.max_steps)
-        self.teller.tell(self.plan)
-        self.teller.start_phase("Training", f"{state.max_steps} steps")
-        self._clock.start()
+        state.compute_steps(args, state.max_steps)  # a checkpoint brings those it was made with
+        self.tell_plan(steps=state.max_steps)
+        self.before_first_step()
+        self.teller.start_phase("Training", f"{state.max_steps - state.global_step} steps")
+        self._clock.start(step=state.global_step)
+        self._saved_at = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._clock.step_ended(state.global_step)
-        self.train_seconds = self._clock.elapsed
-        if state.global_step == 1:
+        if self._clock.step_ended(state.global_step) == 1:
             self.teller.say(look_at_states(kwargs["optimizer"]).in_words())
-        if state.global_step >= state.max_steps:
+        is_last = state.global_step >= state.max_steps
+        if is_last:
             control.should_log = True  # the last point belongs on the chart whatever logging_steps is
-        if (word := read_stop(self.stop)) is not None:
-            self.stop_word = word
-            self.teller.give_notice(f"Asked to stop after step {state.global_step} of {state.max_steps}.")
-            control.should_training_stop = True
+        elif time.monotonic() - self._saved_at >= self._save_every:
+            control.should_save = True
+        word = read_stop(self.stop)
+        if word is not None and not (is_last and word == "pause"):  # what is finished need not be paused
+            self._obey(word, state=state, control=control)
+
+    def _obey(self, word: StopWord, *, state: Any, control: Any) -> None:
+        self.stop_word = word
+        self.teller.give_notice(f"Asked to {SAID[word]} after step {state.global_step} of {state.max_steps}.")
+        control.should_training_stop = True
+        if word != "pause":  # a paused run logs where it would have logged, so that its points stay those of one that was not
             control.should_log = word == "stop_and_save"
-            control.should_evaluate = control.should_save = False
+        self.eval_is_due = word == "pause" and control.should_evaluate
+        control.should_evaluate = False
+        control.should_save = word == "pause"
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved_at = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         logs = logs or {}
@@ -63,15 +106,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         loss = float(logs["loss"])
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.final_loss = loss
-        self.tokens_seen = int(logs.get("num_tokens", 0))
+        tokens = int(logs.get("num_tokens", 0))
         metrics = MetricsLogged(
             step=state.global_step,
             epoch=float(state.epoch or 0),
             loss=loss,
             learning_rate=finite(logs.get("learning_rate")),
             grad_norm=finite(logs.get("grad_norm")),
-            tokens_per_second=self._clock.tokens_per_second(self.tokens_seen),
-            tokens_seen=self.tokens_seen,
+            tokens_per_second=self._clock.tokens_per_second(tokens),
+            tokens_seen=tokens,
             seconds_left=self._clock.seconds_left(step=state.global_step, steps=state.max_steps),
         )
         self.teller.tell(metrics)
@@ -84,36 +127,6 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
             self.teller.give_notice(f"The eval loss at step {state.global_step} is not a finite number; the chart leaves it out.")
             return
         self.teller.tell(MetricsLogged(step=state.global_step, epoch=float(state.epoch or 0), eval_loss=self.eval_loss))
-
-
-class Clock:
-    """Speed and time left. The first step warms the device up, so the time left is reckoned from the ones after it."""
-
-    def __init__(self) -> None:
-        self._started = self._first_step = self._last_step = self._last_log = time.monotonic()
-        self._last_tokens = 0
-
-    def start(self) -> None:
-        self._started = self._last_log = time.monotonic()
-
-    def step_ended(self, step: int) -> None:
-        self._last_step = time.monotonic()
-        if step == 1:
-            self._first_step = self._last_step
-
-    @property
-    def elapsed(self) -> float:
-        return self._last_step - self._started
-
-    def tokens_per_second(self, tokens: int) -> float | None:
-        now = time.monotonic()
-        seconds, new = now - self._last_log, tokens - self._last_tokens
-        self._last_log, self._last_tokens = now, tokens
-        return round(new / seconds, 1) if seconds > 0 else None
-
-    def seconds_left(self, *, step: int, steps: int) -> float:
-        a_step = (self._last_step - self._first_step) / (step - 1) if step > 1 else self.elapsed
-        return round(a_step * (steps - step), 1)
 
 
 def finite(value: Any) -> float | None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-StopWord = Literal["stop_and_save", "stop_and_discard"]
+StopWord = Literal["pause", "stop_and_save", "stop_and_discard"]
+WORDS: dict[str, StopWord] = {"pause": "pause", "stop_and_save": "stop_and_save"}
 
 
 def read_stop(stop: Path) -> StopWord | None:
@@ -11,4 +12,4 @@ def read_stop(stop: Path) -> StopWord | None:
         word = stop.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
-    return "stop_and_save" if word == "stop_and_save" else "stop_and_discard"
+    return WORDS.get(word, "stop_and_discard")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from worker.contract.events import (
+    CheckpointRejected,
     CheckpointSaved,
     Event,
     MetricsLogged,
@@ -50,24 +51,33 @@ def in_words(event: Event) -> str:
             return metrics_in_words(event)
         case CheckpointSaved():
             return f"Checkpoint of step {event.step} saved ({event.size_bytes / 1e6:.1f} MB)"
+        case CheckpointRejected():
+            return f"Checkpoint of step {event.step} is not used: {event.reason}"
         case TrainingEnded():
             return f"Ended: {event.outcome}, {event.results.steps} steps in {event.results.train_seconds:.0f} s"
         case TrainingFailed():
-            return f"Failed ({event.cause}): {event.message} {event.advice}".rstrip()
+            return failure_in_words(event)
         case _:
             return ""
+
+
+def failure_in_words(failure: TrainingFailed) -> str:
+    rows = f" Rows on lines {', '.join(map(str, failure.rows))} of the dataset file." if failure.rows else ""
+    return f"Failed ({failure.cause}): {failure.message}{rows} {failure.advice}".rstrip()
 
 
 def plan_in_words(plan: PlanMade) -> str:
     """The plan with its arithmetic, so that a wrong number is seen before hours are spent."""
     rows = plan.max_steps * plan.effective_batch
     share = 100 * plan.trainable_parameters / plan.parameters
+    passes = f"{plan.passes_a_step} × {plan.rows_a_pass} rows a step"
     return "; ".join(
         (
             f"Plan: {plan.max_steps} steps × {plan.effective_batch} rows = {rows} rows, {plan.epochs:.2f} epochs of {plan.train_rows} rows",
             f"{plan.train_tokens} tokens, loss on {plan.trained_tokens} of them: {plan.mask}",
             f"{plan.cut_rows} rows cut, {plan.eval_rows} held out",
             f"{plan.trainable_parameters:,} of {plan.parameters:,} parameters trained ({share:.2f} %): {', '.join(plan.target_modules)}",
+            f"{passes}, activation checkpointing {'on' if plan.activation_checkpointing else 'off'}",
             f"{plan.optim} on {plan.device}",
         )
     )

@@ -1,32 +1,46 @@
 """TRL's SFTTrainer as it is used here: what it is told, and where it is watched.
 
-It does the training. Added are a check of every loss and gradient norm, complete-or-absent checkpoints, and phases.
+It does the training. Added are a check of every loss and gradient norm, an order of the rows that can be gone on with,
+complete-or-absent checkpoints, and phases.
 """
 
-from dataclasses import fields
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
+from worker.contract.orders import WorkOrder
+from worker.contract.plan import PassPlan
 from worker.contract.spec import FinetuneSpec
-from worker.contract.training import Training
+from worker.qlora.adapter import write_weights
+from worker.qlora.advice import advice_for
 from worker.qlora.checkpoint import publish_checkpoint, rotate_checkpoints, unfinished_folder
-from worker.qlora.failures import Diverged
+from worker.qlora.data_order import DataOrder, EpochSampler
+from worker.qlora.evaluation import EvaluatingTrainer
+from worker.qlora.failures import Diverged, failing_at
+from worker.qlora.figures import Figures
 from worker.qlora.files import removed_on_failure
 from worker.qlora.optimizer import optimizer_arguments
 from worker.qlora.precision import Precision
-from worker.qlora.telling import Teller
+from worker.qlora.restoring import load_states, loading
+from worker.qlora.settings import Settings
 
 
-def training_arguments(spec: FinetuneSpec, *, precision: Precision, optim: str, checkpoints: Path, has_eval: bool) -> SFTConfig:
+def training_arguments(
+    spec: FinetuneSpec, *, passes: PassPlan, precision: Precision, optim: str, checkpoints: Path, has_eval: bool
+) -> SFTConfig:
     training = spec.training
     arguments = SFTConfig(
         output_dir=str(checkpoints),
-        per_device_train_batch_size=training.per_device_train_batch_size,
-        per_device_eval_batch_size=training.per_device_train_batch_size,
-        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        per_device_train_batch_size=passes.per_device_train_batch_size,
+        per_device_eval_batch_size=passes.per_device_train_batch_size,
+        gradient_accumulation_steps=passes.gradient_accumulation_steps,
         num_train_epochs=training.num_train_epochs or 1.0,
         max_steps=training.max_steps or -1,
         max_length=None,  # rows come cut
@@ -41,61 +55,122 @@ def training_arguments(spec: FinetuneSpec, *, precision: Precision, optim: str, 
         eval_strategy="steps" if has_eval and training.eval_steps else "no",
         eval_steps=training.eval_steps,
         prediction_loss_only=True,
-        save_strategy="steps" if training.save_steps else "no",
+        save_strategy="steps" if training.save_steps else "no",  # "no": Progress saves by the clock
         save_steps=training.save_steps or 500,
         dataset_kwargs={"skip_prepare_dataset": True},
         report_to="none",
         disable_tqdm=True,
         **optimizer_arguments(spec.optimizer, optim=optim),
-        **checkpointing_arguments(training, names={field.name for field in fields(SFTConfig)}),
+        **checkpointing_arguments(passes, names={field.name for field in fields(SFTConfig)}),
     )
     # Where several GPUs are visible, transformers would wrap the model in DataParallel, which 4-bit layers do not survive.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
 
-def checkpointing_arguments(training: Training, *, names: set[str]) -> dict[str, Any]:
+def checkpointing_arguments(passes: PassPlan, *, names: set[str]) -> dict[str, Any]:
     """The switch under the name this transformers knows: activation_checkpointing from 5.23 on, gradient_checkpointing before."""
     name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
-    return {name: training.activation_checkpointing, f"{name}_kwargs": {"use_reentrant": False}}
+    return {name: passes.activation_checkpointing, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-class WatchedTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
+@dataclass(frozen=True)
+class Watched:
+    """What the trainer knows of the run beside TRL's arguments."""
+
+    order: WorkOrder
+    data_order: DataOrder
+    lines: npt.NDArray[np.int64]
+    """Line of the dataset file, of each training row."""
+    settings: Settings
+    made_by: dict[str, Any]
+
+
+class WatchedTrainer(EvaluatingTrainer):
     """SFTTrainer that fails at the first number that is none, and whose checkpoints are whole or absent."""
 
-    teller: Teller
-    is_evaluating = False
+    watched: Watched
+    figures: Callable[[], Figures]
+    """What a checkpoint says of the run so far."""
+    _step_loss = 0.0
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
-            raise Diverged("loss", step=self.state.global_step + 1)
+        number = float(loss)
+        if not math.isfinite(number):
+            raise self.diverged("the loss was not a finite number", step=self.state.global_step + 1)
+        self._step_loss += number
+        return loss
+
+    def take_step_loss(self) -> float:
+        """The loss of the step that ended: the sum over its passes."""
+        loss, self._step_loss = self._step_loss, 0.0
         return loss
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
         # Under fp16 a non-finite norm is how the loss scale finds its height: that step is skipped, not taken.
         if self.accelerator.scaler is None and not torch.isfinite(torch.as_tensor(norm)):
-            raise Diverged("gradient", step=self.state.global_step + 1)
+            raise self.diverged("the gradient was not a finite number", step=self.state.global_step + 1)
         return norm
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        self.teller.start_phase("Evaluating", f"{len(self.eval_dataset)} rows")
-        metrics = super().evaluate(*args, **kwargs)
-        if self.state.global_step < self.state.max_steps and not self.control.should_training_stop:
-            self.teller.start_phase("Training")
-        return metrics
+    def diverged(self, what: str, *, step: int, names_rows: bool = True) -> Diverged:
+        order = self.watched.data_order
+        advice = advice_for(
+            self.watched.order.spec,
+            step=step,
+            max_steps=self.state.max_steps,
+            epoch=step / order.steps_an_epoch,
+            names_rows=names_rows,
+        )
+        rows = sorted(self.watched.lines[order.of_step(step)].tolist()) if names_rows else []
+        return Diverged(what, step=step, advice=advice, rows=tuple(rows))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        return EpochSampler(self.watched.data_order)
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        super().log(*args, **kwargs)
+        self.state.log_history.clear()  # the events have it; in a checkpoint it would grow with every step
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(unfinished_folder(Path(self.args.output_dir)))
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """The adapter alone. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
+        assert output_dir is not None
+        write_weights(Path(output_dir), model=self.model, order=self.watched.order)
+        (Path(output_dir) / "README.md").unlink(missing_ok=True)  # PEFT's empty card
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoints = Path(self.args.output_dir)
-        with removed_on_failure(unfinished_folder(checkpoints)):
+        with failing_at(lambda: self.state.global_step), removed_on_failure(unfinished_folder(checkpoints)):
             super()._save_checkpoint(model, trial)
-            saved = publish_checkpoint(checkpoints, step=self.state.global_step)
+            saved = publish_checkpoint(
+                checkpoints,
+                step=self.state.global_step,
+                figures=self.figures(),
+                settings=self.watched.settings,
+                made_by=self.watched.made_by,
+            )
         self.teller.tell(saved)
         rotate_checkpoints(checkpoints)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with loading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        with loading(checkpoint):
+            load_states(self.optimizer, Path(checkpoint) / "optimizer.pt")
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            with loading(checkpoint):
+                super()._load_rng_state(checkpoint)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL would write a card into the folder of checkpoints; the adapter gets one of its own."""

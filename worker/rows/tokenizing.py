@@ -25,6 +25,8 @@ class TokenizedRows:
     """Rows longer than max_length, cut at the end."""
     untrained_rows: int
     """Rows left out because no trained token was left in them."""
+    places: tuple[int, ...]
+    """Where each of `rows` stood among those that were given (0 is the first)."""
 
     @property
     def tokens(self) -> int:
@@ -47,13 +49,14 @@ def tokenize_rows(
     """Raises NoMaskRule when only whole rows could be trained on and that was not asked for."""
     mask, words, tokens = _mask(rows, format=format, tokenizer=tokenizer, train_on=train_on, trl_template=trl_template)
     cut = [Tokens(input_ids=row.input_ids[:max_length], labels=row.labels[:max_length]) for row in tokens]
-    kept = [row for row in cut if row.trained]
+    places = tuple(place for place, row in enumerate(cut) if row.trained)
     return TokenizedRows(
-        rows=kept,
+        rows=[cut[place] for place in places],
         mask=mask,
         mask_words=words,
         cut_rows=sum(len(row.input_ids) > max_length for row in tokens),
-        untrained_rows=len(cut) - len(kept),
+        untrained_rows=len(cut) - len(places),
+        places=places,
     )
 
 

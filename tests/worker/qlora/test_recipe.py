@@ -295,8 +295,11 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(tmp_path: Path, tiny_
     run = write_run(tmp_path / "run", model=broken_at(tmp_path / "broken", tiny_model, word="Z"), rows=[*ROWS, with_word("Z")])
     assert train(run) == 1
     assert failed(run).cause == "diverged"
-    at = int(failed(run).message.rpartition("step ")[2].rstrip("."))
+    at = failed(run).step
+    assert at is not None
     assert [event.step for event in told(run, MetricsLogged)] == list(range(1, at))
+    assert len(ROWS) + 1 in failed(run).rows
+    assert len(failed(run).rows) == 4
     assert not run.adapter.exists()
 
 

@@ -1,0 +1,62 @@
+"""The largest pass of the whole run, forward and backward, before step 1: what does not fit fails in the first minute.
+
+No weight changes. Gradients, random states and TRL's counters are put back; the order of the rows does not depend on it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+from worker.qlora.data_order import Places
+from worker.qlora.random_state import kept_random_state
+from worker.qlora.telling import Teller
+
+# Bytes a trained parameter that the optimizer keeps on the card from step 1 on. Paged states give way, so they count nothing.
+STATE_BYTES = {"adamw_torch": 8, "adamw_torch_fused": 8, "adamw_8bit": 2, "lion_8bit": 1}
+GRADIENT_BYTES = 4
+
+
+def is_rehearsed(*, on_card: bool) -> bool:
+    """Always on a card. On a CPU memory is not that hard a limit, and the pass takes its time."""
+    return on_card or os.environ.get("NIBBLE_TRAINER_REHEARSE") == "1"
+
+
+def rehearse(trainer: Any, *, places: Places, teller: Teller) -> None:
+    rows = [{name: trainer.train_dataset[int(place)][name] for name in ("input_ids", "labels")} for place in places]
+    longest = max(len(row["input_ids"]) for row in rows)
+    teller.start_phase("Trying the longest batch", f"{len(rows)} rows of up to {longest} tokens, forward and backward")
+    batch = trainer.data_collator(rows)
+    with kept_random_state(), _kept_counters(trainer), _room_held(trainer):
+        # SFTTrainer's own: the loss of a rehearsal is nobody's business, not even when it is no number
+        SFTTrainer.training_step(
+            trainer, trainer.model_wrapped, batch, trainer._get_num_items_in_batch([batch], trainer.args.device)
+        )
+        trainer.model_wrapped.zero_grad()
+
+
+@contextmanager
+def _kept_counters(trainer: Any) -> Iterator[None]:
+    tokens = trainer._total_train_tokens
+    try:
+        yield
+    finally:
+        trainer._total_train_tokens = tokens
+        trainer._metrics["train"].clear()
+
+
+@contextmanager
+def _room_held(trainer: Any) -> Iterator[None]:
+    """Takes what later passes find taken: the gradients of the passes before them, and states that are made at step 1."""
+    trained = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+    inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    states = 0 if inner.state else STATE_BYTES.get(str(getattr(trainer.args.optim, "value", trainer.args.optim)), 0)
+    gradients = GRADIENT_BYTES if trainer.args.gradient_accumulation_steps > 1 else 0
+    held = torch.empty(trained * (states + gradients), dtype=torch.uint8, device=trainer.args.device)
+    try:
+        yield
+    finally:
+        del held

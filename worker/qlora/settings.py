@@ -1,0 +1,75 @@
+"""Everything that decides a run's result, as one flat table: two runs with equal tables train the same adapter.
+
+It stands in each checkpoint's manifest. What only decides how rows are run, or how often something is told, is left out.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from worker.contract.orders import WorkOrder
+
+Settings = dict[str, Any]
+WITHOUT_EFFECT = (
+    "training.per_device_train_batch_size",  # their product is what counts
+    "training.gradient_accumulation_steps",
+    "training.activation_checkpointing",
+    "training.logging_steps",
+    "training.eval_steps",
+    "training.save_steps",
+)
+REASON_CHARS = 400
+SAMPLE_BYTES = 1 << 20
+
+
+def settings_of(order: WorkOrder, *, model: Path, optim: str, rows_sha256: str) -> Settings:
+    """`optim` is the optimizer that really runs: states of another one cannot be loaded."""
+    flat = flattened(order.spec.model_dump(mode="json"))
+    return {
+        **{name: value for name, value in flat.items() if name not in WITHOUT_EFFECT},
+        "training.effective_batch": order.spec.training.effective_batch,
+        "optimizer.optim": optim,
+        "dataset.sha256": order.dataset.sha256,
+        "tokenised rows": rows_sha256,
+        "base model's weights": fingerprint(model),
+    }
+
+
+def flattened(value: dict[str, Any], *, prefix: str = "") -> Settings:
+    flat: Settings = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            flat |= flattened(item, prefix=f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = item
+    return flat
+
+
+def fingerprint(model: Path) -> str:
+    """Names, shapes and sizes of all weights and a megabyte of each file: to hash 14 GB would take half a minute."""
+    digest = hashlib.sha256((model / "config.json").read_bytes())
+    for path in sorted(model.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            header = file.read(8)
+            digest.update(header + file.read(min(int.from_bytes(header, "little"), size)))
+            file.seek(max(size - SAMPLE_BYTES, 0))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def differences(then: Settings, now: Settings) -> str:
+    """What differs, in words; empty when nothing does."""
+    parts = [
+        f"{name} was {_short(then.get(name))} and is {_short(now.get(name))}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+    return "; ".join(parts)[:REASON_CHARS]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
