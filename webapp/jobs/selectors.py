@@ -115,6 +115,6 @@ def log_text(job: Job) -> Iterator[str]:
 
 
 def state_events(job: Job) -> QuerySet[JobEvent]:
-    """The Events tab: every change of state, notices, checkpoints and failures, oldest first."""
-    kinds = ("state", "phase", "notice", "checkpoint", "ended", "failed", "plan")
+    """The Events tab: every change of state and of the plan, notices, checkpoints and failures, oldest first."""
+    kinds = ("state", "phase", "notice", "checkpoint", "checkpoint_rejected", "replanned", "ended", "failed", "plan")
     return job.events.filter(kind__in=kinds).select_related("actor", "attempt__worker").order_by("cursor")
