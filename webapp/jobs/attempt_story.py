@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from webapp.jobs.models import Attempt, AttemptStatus, Job, JobEvent
+from webapp.jobs.retries import CAUSES
 from webapp.jobs.told import Told, told_events
 
 MOST_CHANGES = 6
 ENDS = {
-    "worker_lost": "its worker fell silent",
+    **CAUSES,
     "drained": "its worker was drained; the work was kept",
     "paused": "paused; the work was kept",
     "offline": "its worker was cut off for too long; the work was kept",

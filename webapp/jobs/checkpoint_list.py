@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from webapp.jobs.checkpoints import newest_checkpoint
+from webapp.jobs.checkpoints import checkpoints_of, newest_checkpoint
 from webapp.jobs.models import Checkpoint, Job, JobStatus
 
 
@@ -25,7 +25,7 @@ def checkpoints_told(job: Job) -> Kept:
     newest = newest_checkpoint(job)
     rows = [
         CheckpointTold(each, _use(job) if newest and each.pk == newest.pk else "")
-        for each in job.checkpoints.select_related("attempt__worker").order_by("-step", "-pk")
+        for each in checkpoints_of(job).select_related("attempt__worker")
     ]
     return Kept(rows, job.starts_from if not rows else None, _every(job))
 

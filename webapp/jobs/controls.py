@@ -1,15 +1,17 @@
 """What a reader may do to a job now; what they may not do yet says what would make it possible."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from webapp.accounts.models import User
 from webapp.accounts.permissions import may_change
 from webapp.jobs.checkpoints import newest_checkpoint
-from webapp.jobs.models import HELD_JOB, Checkpoint, Job, JobStatus, Priority
+from webapp.jobs.models import HELD_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStatus, Priority
+from webapp.jobs.services import PAUSES_SINCE
 
 S = JobStatus
 NOT_PAUSABLE = {
-    S.QUEUED: "There is nothing to pause yet: the job waits. It can be paused once a worker runs it, or cancelled now.",
+    S.QUEUED: "The job waits, so there is nothing to pause. It can be paused once a worker runs it; now, lower its priority or cancel it.",
     S.PAUSING: "It is being paused already. Resume is there as soon as its checkpoint is kept.",
     S.STOPPING: "It is stopping, and a stop cannot become a pause. When it has ended, retry goes on from its last checkpoint.",
 }
@@ -42,7 +44,12 @@ class Controls:
 
     @property
     def why_no_pause(self) -> str:
-        return NOT_PAUSABLE.get(S(self.job.status), "")
+        return NOT_PAUSABLE.get(S(self.job.status), "") or self._too_old
+
+    @property
+    def _too_old(self) -> str:
+        held = self.job.attempts.filter(status__in=OPEN_ATTEMPT, worker__protocol__lt=PAUSES_SINCE).select_related("worker").first()
+        return f"Worker {held.worker.name} is of an older version and cannot pause. An administrator updates it." if held else ""
 
     @property
     def shows_resume(self) -> bool:
@@ -61,7 +68,7 @@ class Controls:
     def shows_retry(self) -> bool:
         return self.may_change and self.job.status in (S.FAILED, S.CANCELLED)
 
-    @property
+    @cached_property
     def checkpoint(self) -> Checkpoint | None:
         """From which a retry or a resumed job goes on."""
         return newest_checkpoint(self.job)

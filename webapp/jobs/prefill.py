@@ -13,8 +13,8 @@ from webapp.accounts.models import User
 from webapp.catalog.models import Source
 from webapp.catalog.selectors import usable_models
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.forms import ready_versions, settings_of
 from webapp.jobs.fixes import Fix, changed
+from webapp.jobs.forms import ready_versions, settings_of
 from webapp.jobs.models import Job, Priority
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.services import NAME_CHARS

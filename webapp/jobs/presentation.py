@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 
 from webapp.accounts.models import User
 from webapp.jobs.attempt_story import AttemptTold, attempts_told, changes_told, marks_of
+from webapp.jobs.clock import database_now
 from webapp.jobs.controls import Controls
 from webapp.jobs.failure_cards import FailureCard, card_for
 from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
@@ -104,6 +106,15 @@ class JobPage:
         return expected_start(self.job)
 
     @property
+    def is_backing_off(self) -> bool:
+        """A retried job waits a little longer each time."""
+        return self.job.not_before is not None and self.job.not_before > database_now()
+
+    @property
+    def most_retries(self) -> int:
+        return int(settings.MAX_RETRIES)
+
+    @property
     def state_sentence(self) -> str:
         return state_sentence(self.job)
 
@@ -158,7 +169,7 @@ class JobPage:
         return loading_snippet(self.spec)
 
     @property
-    def settings(self) -> list[SettingGroup]:
+    def setting_groups(self) -> list[SettingGroup]:
         return settings_table(self.spec)
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from webapp.jobs.checkpoints import newest_checkpoint
-from webapp.jobs.models import Checkpoint, Job, JobEvent, JobStatus
+from webapp.jobs.models import Job, JobEvent, JobStatus
 
 S = JobStatus
 
@@ -40,14 +40,9 @@ def _cancelled(job: Job) -> str:
 
 
 def _queued(job: Job) -> str:
-    """A job that was there before says why it waits again and from where it will go on."""
-    if not job.attempts.exists():
-        return f"It begins from step {job.starts_from.step:,} of the job that it retries." if job.starts_from else ""
-    return f"{_last_state(job).get('why', '')} {_goes_on(newest_checkpoint(job) or job.starts_from)}".strip()
-
-
-def _goes_on(kept: Checkpoint | None) -> str:
-    return f"It goes on from step {kept.step:,}." if kept else "It begins anew: no checkpoint is kept yet."
+    """A job that was there before says why it waits again, and from where it goes on."""
+    came_back = job.starts_from is not None or job.attempts.exists()
+    return str(_last_state(job).get("why", "")) if came_back else ""
 
 
 def _asked(who: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webapp.jobs.models import JobEvent, JobStatus
+from webapp.jobs.models import AttemptStatus, JobEvent, JobStatus
 
 OUTCOMES = {
     "finished": "The trainer finished",
@@ -38,8 +38,8 @@ def _told(event: JobEvent) -> Told:
 
 
 def _who(event: JobEvent) -> str:
-    if event.kind == "state":
-        return str(event.data.get("who", ""))
+    if "who" in event.data:
+        return str(event.data["who"])
     return f"worker {event.attempt.worker.name}" if event.attempt else "Nibble"
 
 
@@ -61,6 +61,18 @@ def _plan(data: dict[str, Any]) -> tuple[str, str, str]:
 
 def _checkpoint(data: dict[str, Any]) -> tuple[str, str, str]:
     return f"Checkpoint at step {data['step']:,}", f"{data['size_bytes'] / 2**20:,.1f} MiB", ""
+
+
+def _checkpoint_kept(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Checkpoint of step {data['step']:,} kept", f"{data['size_bytes'] / 2**20:,.1f} MiB arrived whole; the job can go on from it.", ""
+
+
+def _attempt(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Attempt {data['number']} {AttemptStatus(data['to']).label.lower()}", data.get("why", ""), "warn"
+
+
+def _priority(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Priority {data['to'].lower()}", f"It was {data['from'].lower()}.", ""
 
 
 def _checkpoint_rejected(data: dict[str, Any]) -> tuple[str, str, str]:
@@ -108,7 +120,10 @@ TELLERS: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
     "phase": _phase,
     "plan": _plan,
     "checkpoint": _checkpoint,
+    "checkpoint_kept": _checkpoint_kept,
     "checkpoint_rejected": _checkpoint_rejected,
+    "attempt": _attempt,
+    "priority": _priority,
     "replanned": _replanned,
     "notice": _notice,
     "ended": _ended,
