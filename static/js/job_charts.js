@@ -56,7 +56,7 @@ function chartsOf(series) {
   ];
 }
 
-function options(chart, box) {
+function options(chart, box, marks) {
   const axis = { stroke: colour("muted"), font: FONT, grid: { stroke: colour("chart-grid"), width: 1 }, ticks: { show: false } };
   const x = chart.byTime ? (_, values) => values.map(timeTick) : (_, values) => values.map((value) => (Number.isInteger(value) ? value.toLocaleString("en-US") : ""));
   return {
@@ -68,7 +68,7 @@ function options(chart, box) {
     padding: [10, 14, 0, 0],
     axes: [{ ...axis, values: x, size: 28, space: chart.byTime ? 84 : 60, ...(chart.byTime ? { incrs: TIME_STEPS } : {}) }, { ...axis, size: chart.bytes ? 64 : 52, space: 34, values: (_, values) => values.map((value) => (value === null ? "" : (chart.tick || chart.y)(value))), ...(chart.bytes ? { incrs: BYTE_STEPS } : {}) }],
     series: [{}, ...chart.series()],
-    hooks: { setCursor: [(plot) => tell(plot, chart, box)] },
+    hooks: { setCursor: [(plot) => tell(plot, chart, box, marks)], draw: chart.byTime ? [] : [(plot) => marks.draw(plot, colour("muted"))] },
   };
 }
 
@@ -76,7 +76,7 @@ const BYTE_STEPS = Array.from({ length: 48 }, (_, power) => 2 ** power);
 const TIME_STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 172800];
 
 // What lies under the pointer, in a small box beside it.
-function tell(plot, chart, box) {
+function tell(plot, chart, box, marks) {
   const tip = box.querySelector(".tip");
   const { idx, left } = plot.cursor;
   if (!tip) return;
@@ -84,7 +84,7 @@ function tell(plot, chart, box) {
   if (tip.hidden) return;
   const x = plot.data[0][idx];
   const rows = plot.series.slice(1).map((one, index) => [one.label, plot.data[index + 1][idx]]).filter(([, value]) => value !== null && value !== undefined);
-  tip.replaceChildren(...[chart.byTime ? `after ${duration(x)}` : `step ${x.toLocaleString("en-US")}`, ...rows.map(([label, value]) => `${label} ${chart.y(value)}`)].map((text) => {
+  tip.replaceChildren(...[chart.byTime ? `after ${duration(x)}` : [`step ${x.toLocaleString("en-US")}`, ...marks.at(x)].join(", "), ...rows.map(([label, value]) => `${label} ${chart.y(value)}`)].map((text) => {
     const row = document.createElement("span");
     row.textContent = text;
     return row;
@@ -94,8 +94,8 @@ function tell(plot, chart, box) {
 }
 
 export class Charts {
-  constructor(series) {
-    this.series = series;
+  constructor(series, marks) {
+    Object.assign(this, { series, marks });
     this.plots = new Map();
     this.sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
       this.plots.get(target.id)?.setSize({ width: target.clientWidth, height: target.clientHeight });
@@ -119,13 +119,14 @@ export class Charts {
       else this.build(chart, data);
     }
     this.tellMemoryLines();
+    document.getElementById("mark-key").hidden = !this.marks.lines.length;
   }
 
   build(chart, data) {
     const box = document.getElementById(chart.at);
     this.plots.get(chart.at)?.destroy();
     box.replaceChildren();
-    this.plots.set(chart.at, new uPlot(options(chart, box), data, box));
+    this.plots.set(chart.at, new uPlot(options(chart, box, this.marks), data, box));
     const tip = document.createElement("div");
     tip.className = "tip";
     tip.hidden = true;

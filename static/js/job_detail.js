@@ -1,8 +1,9 @@
 // A job page comes to life: first its stored points and lines, then the socket from the cursor of the first paint on.
-// window.nibbleJob = {cursor, metrics} (read-only): the last event seen and the points as plotted, for tests.
+// window.nibbleJob = {cursor, metrics, marks} (read-only): the last event seen, the points and lines as plotted, for tests.
 import { Charts } from "./job_charts.js";
 import { JobFeed } from "./job_feed.js";
 import { LogPanel } from "./job_log.js";
+import { Marks } from "./job_marks.js";
 import { Series } from "./job_series.js";
 import { refresh, showProgress, tick } from "./job_head.js";
 
@@ -13,7 +14,8 @@ const LABELS = { connecting: "connecting", live: "live", reconnecting: "reconnec
 
 const series = new Series();
 const log = document.getElementById("log") && new LogPanel(job.log);
-const charts = document.getElementById("charts") && new Charts(series);
+const marks = new Marks(job.marks || { lines: [], planned: true });
+const charts = document.getElementById("charts") && new Charts(series, marks);
 let ready = false;
 const early = []; // messages that arrive before the stored points do
 let refreshing;
@@ -21,6 +23,7 @@ let refreshing;
 window.nibbleJob = Object.freeze({
   get cursor() { return Math.max(series.cursor, ready ? feed.cursor : 0); },
   get metrics() { return structuredClone(series.metrics); },
+  get marks() { return structuredClone(marks.lines); },
 });
 
 function soonRefresh() {
@@ -31,6 +34,7 @@ function soonRefresh() {
 function take(message) {
   if (!ready) { early.push(message); return; }
   log?.take(message.events);
+  marks.take(message.events);
   if (charts && series.take(message.events)) charts.redraw();
   showProgress(message.progress);
   const moved = message.status !== job.status;

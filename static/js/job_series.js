@@ -1,4 +1,4 @@
-// The points of the charts in columns, as they are plotted. A step that comes again (a resumed attempt) replaces its values.
+// The points of the charts in columns, as they are plotted. A later attempt wins: where it goes on, what was told of later steps goes.
 const METRICS = ["step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second"];
 const MEMORY = ["step", "at", "rss_bytes", "cuda_allocated_bytes", "cuda_reserved_bytes", "cuda_peak_bytes", "card_used_bytes"];
 const SMOOTHING = 0.9;
@@ -18,11 +18,19 @@ export class Series {
   take(events) {
     const fresh = events.filter((event) => event.cursor > this.cursor);
     for (const { kind, data, at } of fresh) {
+      if (kind === "plan") this.forgetAfter(data.resumed_from_step ?? 0);
       if (kind === "metrics") this.addMetrics(data);
       if (kind === "memory") this.addMemory(data, Date.parse(at));
     }
     if (fresh.length) this.cursor = fresh[fresh.length - 1].cursor;
-    return fresh.some(({ kind }) => kind === "metrics" || kind === "memory");
+    return fresh.some(({ kind }) => kind === "metrics" || kind === "memory" || kind === "plan" || kind === "replanned");
+  }
+
+  // A plan says where its trainer begins: at a checkpoint, or before step 1.
+  forgetAfter(step) {
+    let kept = this.metrics.step.length;
+    while (kept > 0 && this.metrics.step[kept - 1] > step) kept -= 1;
+    for (const name of METRICS) this.metrics[name].length = kept;
   }
 
   addMetrics(point) {

@@ -5,6 +5,8 @@
   const precise = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   const dayAndClock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const dayAndHour = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
 
@@ -24,6 +26,7 @@
       const today = moment.toDateString() === new Date().toDateString();
       if ("age" in node.dataset) node.textContent = age(moment);
       else if ("clock" in node.dataset) node.textContent = (today ? clock : dayAndClock).format(moment);
+      else if ("hour" in node.dataset) node.textContent = (today ? hour : dayAndHour).format(moment);
       else if ("local" in node.dataset) node.textContent = zoned.format(moment);
       else continue;
       node.title = precise.format(moment);

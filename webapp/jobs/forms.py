@@ -14,6 +14,7 @@ from webapp.accounts.permissions import visible_to
 from webapp.catalog.models import BaseModel
 from webapp.catalog.selectors import usable_models
 from webapp.datasets.models import DatasetVersion
+from webapp.jobs.models import Priority
 from webapp.jobs.services import NAME_CHARS, JobRefused, reference_to
 from webapp.jobs.spec_errors import plain_errors
 from webapp.jobs.spec_fields import GROUPS, SHOWN, Group, SpecField, as_text, form_field, spec_fields
@@ -74,6 +75,15 @@ class NewJobForm(forms.Form):
         help_text="Whose GPUs run the job.",
         error_messages=CHOOSE,
     )
+    priority = forms.TypedChoiceField(
+        coerce=int,
+        label="Priority",
+        initial=Priority.NORMAL,
+        help_text="Who goes first among the jobs that wait. It can be lowered later.",
+        error_messages=CHOOSE,
+    )
+    clone = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    """The job that this is a copy of."""
     method = forms.ChoiceField(
         choices=METHODS, label="Method", initial="bitsandbytes_4bit", help_text=METHOD_HELP, widget=forms.RadioSelect
     )
@@ -89,12 +99,18 @@ class NewJobForm(forms.Form):
         self._offer("base_model", usable_models())
         self._offer("dataset_version", ready_versions(user))
         self._offer("pool", WorkerPool.objects.order_by("name"))
+        self._offer_priorities()
         self.fields["name"].widget.attrs.update(autocomplete="off", placeholder="support-agent-v1")
 
     def _offer(self, name: str, choices: QuerySet[Any]) -> None:
         field = self.fields[name]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = choices
+
+    def _offer_priorities(self) -> None:
+        field = self.fields["priority"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(one.value, one.label) for one in Priority if one < Priority.URGENT or self.user.is_admin]
 
     @cached_property
     def groups(self) -> list[ShownGroup]:

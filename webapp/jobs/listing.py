@@ -13,9 +13,11 @@ from webapp.jobs.models import ENDED_JOB, HELD_JOB, Job, JobStatus
 STATES: dict[str, tuple[str, tuple[JobStatus, ...]]] = {
     "queued": ("Queued", (JobStatus.QUEUED,)),
     "running": ("Starting or running", HELD_JOB),
+    "paused": ("Pausing or paused", (JobStatus.PAUSING, JobStatus.PAUSED)),
     "succeeded": ("Succeeded", (JobStatus.SUCCEEDED,)),
     "failed": ("Failed", (JobStatus.FAILED,)),
     "cancelled": ("Cancelled", (JobStatus.CANCELLED,)),
+    "open": ("All that have not ended", (JobStatus.QUEUED, *HELD_JOB, JobStatus.PAUSED)),
     "ended": ("All that ended", ENDED_JOB),
 }
 ROWS_A_PAGE = 25

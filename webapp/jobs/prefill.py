@@ -13,11 +13,13 @@ from webapp.accounts.models import User
 from webapp.catalog.models import Source
 from webapp.catalog.selectors import usable_models
 from webapp.datasets.models import DatasetVersion
+from webapp.jobs.fixes import Fix, changed
 from webapp.jobs.forms import ready_versions, settings_of
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, Priority
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.services import NAME_CHARS
 from webapp.pools.models import Worker, WorkerPool
+from worker.contract.spec import FinetuneSpec
 
 FIRST_ADAPTER = Path(settings.BASE_DIR) / "worker" / "contract" / "presets" / "first_adapter.json"
 SMALL_RUN = {"training": {"max_steps": 20, "per_device_train_batch_size": 4, "max_length": 256}}
@@ -35,11 +37,15 @@ def from_links(user: User, *, model: str = "", dataset: str = "") -> dict[str, A
     }
 
 
-def from_job(job: Job) -> dict[str, Any]:
+def from_job(job: Job, *, user: User, fix: Fix | None = None) -> dict[str, Any]:
+    """The settings of the job, with the change that a failure card offers."""
     copy = " (copy)"
     name = job.name if job.name.endswith(copy) else f"{job.name[: NAME_CHARS - len(copy)]}{copy}"
     chosen = {"name": name, "base_model": job.base_model_id, "dataset_version": job.dataset_version_id, "pool": job.pool_id}
-    return {**chosen, **settings_of(job.spec)}
+    most = Priority.URGENT if user.is_admin else Priority.HIGH
+    about = {"clone": job.pk, "priority": min(job.priority, most)}
+    spec = changed(FinetuneSpec.model_validate(job.spec), fix.changes).model_dump(mode="json") if fix else job.spec
+    return {**chosen, **about, **settings_of(spec)}
 
 
 def from_example(user: User) -> dict[str, Any]:

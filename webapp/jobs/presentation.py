@@ -2,18 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 
 from webapp.accounts.models import User
-from webapp.accounts.permissions import may_change
-from webapp.jobs.models import ENDED_JOB, HELD_JOB, Attempt, Job, JobStatus
-from webapp.jobs.selectors import ahead_of, log_lines, queue_position, waiting_reason
-from webapp.jobs.spec_fields import GROUPS, SpecField, as_text, spec_fields
+from webapp.jobs.attempt_story import AttemptTold, attempts_told, changes_told, marks_of
+from webapp.jobs.clock import database_now
+from webapp.jobs.controls import Controls
+from webapp.jobs.failure_cards import FailureCard, card_for
+from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
+from webapp.jobs.selectors import ahead_of, queue_position
+from webapp.jobs.settings_table import SettingGroup, settings_table
 from webapp.jobs.spec_text import loading_snippet
+from webapp.jobs.stages import Stage, seconds_between, stages_of
+from webapp.jobs.state_told import state_sentence
+from webapp.jobs.told import Told
+from webapp.jobs.waiting import StartRange, expected_start, waiting_reason
 from worker.contract.events import Results
 from worker.contract.quantization import BitsAndBytes4Bit
 from worker.contract.spec import FinetuneSpec
@@ -21,22 +28,13 @@ from worker.contract.spec import FinetuneSpec
 TABS = (
     ("live", "job-detail", "Live"),
     ("events", "job-events", "Events"),
+    ("checkpoints", "job-checkpoints", "Checkpoints"),
     ("logs", "job-logs", "Log"),
     ("config", "job-config", "Config"),
 )
 MOST_AHEAD = 5
-EVIDENCE_LINES = 12
-MODULES = [f"js/job_{name}.js" for name in ("detail", "feed", "log", "series", "head", "format", "charts")]
+MODULES = [f"js/job_{name}.js" for name in ("detail", "feed", "log", "series", "head", "format", "charts", "marks")]
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of the job's life on the progress strip; `since` is set while it lasts."""
-
-    label: str
-    seconds: float | None
-    since: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,20 +42,6 @@ class Tab:
     label: str
     url: str
     is_current: bool
-
-
-@dataclass(frozen=True)
-class SettingRow:
-    title: str
-    name: str
-    value: str
-    is_default: bool
-
-
-@dataclass(frozen=True)
-class SettingGroup:
-    title: str
-    rows: list[SettingRow]
 
 
 @dataclass(frozen=True)
@@ -89,14 +73,9 @@ class JobPage:
     def attempt(self) -> Attempt | None:
         return self.job.attempts.select_related("worker").order_by("-number").first()
 
-    @property
-    def may_stop(self) -> bool:
-        return not self.job.is_ended and may_change(self.reader, self.job)
-
-    @property
-    def may_save(self) -> bool:
-        """A job that no worker holds has nothing to save; one that was told to discard cannot go back."""
-        return self.job.status in HELD_JOB and not self.job.stop_requested
+    @cached_property
+    def controls(self) -> Controls:
+        return Controls(self.job, self.reader)
 
     @property
     def percent(self) -> float:
@@ -123,13 +102,29 @@ class JobPage:
         return [(job, self.reader.is_admin or job.team_id == self.reader.team_id) for job in self.ahead]
 
     @property
-    def last_change(self) -> str:
-        """Why it is where it is, for a job that was stopped or that a worker gave back."""
-        was_given_back = self.job.status == JobStatus.QUEUED and self.attempt is not None
-        if not was_given_back and self.job.status not in (JobStatus.STOPPING, JobStatus.CANCELLED):
-            return ""
-        state = self.job.events.filter(kind="state").order_by("-cursor").first()
-        return str(state.data.get("why", "")) if state else ""
+    def expected_start(self) -> StartRange | None:
+        return expected_start(self.job)
+
+    @property
+    def is_backing_off(self) -> bool:
+        """A retried job waits a little longer each time."""
+        return self.job.not_before is not None and self.job.not_before > database_now()
+
+    @property
+    def most_retries(self) -> int:
+        return int(settings.MAX_RETRIES)
+
+    @property
+    def state_sentence(self) -> str:
+        return state_sentence(self.job)
+
+    @property
+    def changes(self) -> list[Told]:
+        return changes_told(self.job)
+
+    @property
+    def attempts(self) -> list[AttemptTold]:
+        return attempts_told(self.job)
 
     @property
     def stages(self) -> list[Stage]:
@@ -157,12 +152,9 @@ class JobPage:
     def loss_change_size(self) -> float:
         return abs(self.loss_change or 0.0)
 
-    @property
-    def evidence(self) -> list[dict[str, Any]]:
-        """The last errors of the log, else its last lines."""
-        lines, _ = log_lines(self.job, before=0, limit=100)
-        loud = [line for line in lines if line["level"] == "error"]
-        return (loud or lines)[-EVIDENCE_LINES:]
+    @cached_property
+    def card(self) -> FailureCard:
+        return card_for(self.job)
 
     @property
     def adapter(self) -> Any:
@@ -177,12 +169,12 @@ class JobPage:
         return loading_snippet(self.spec)
 
     @property
-    def settings(self) -> list[SettingGroup]:
+    def setting_groups(self) -> list[SettingGroup]:
         return settings_table(self.spec)
 
     @property
     def seconds(self) -> float | None:
-        return _seconds(self.job.started_at, self.job.ended_at)
+        return seconds_between(self.job.started_at, self.job.ended_at)
 
     @property
     def modules(self) -> list[str]:
@@ -199,59 +191,10 @@ class JobPage:
             "status": status,
             "ended": self.job.status in ENDED_JOB,
             "tab": self.tab,
+            "marks": marks_of(self.job) if self.tab == "live" else None,
             **addresses,
         }
 
 
 def job_page(job: Job, reader: User, *, tab: str) -> JobPage:
     return JobPage(job, reader, tab)
-
-
-def stages_of(job: Job) -> list[Stage]:
-    """Queued first, then the phases that the worker told of, each once with all its time: evaluations come again and again."""
-    since = _since(job)
-    waited = None if since else _seconds(job.queued_at, job.started_at or job.ended_at)
-    stages = {"Queued": Stage("Queued", waited, since=since)}
-    for phase in job.progress.get("phases", []):
-        label, began = capitalised(phase["phase"]), datetime.fromisoformat(phase["at"])
-        before = stages[label].seconds or 0.0 if label in stages else 0.0
-        if phase.get("ended_at"):
-            lasted = _seconds(began, datetime.fromisoformat(phase["ended_at"])) or 0.0
-            stages[label] = Stage(label, before + lasted)
-        else:
-            since = "" if job.is_ended else (began - timedelta(seconds=before)).isoformat()
-            stages[label] = Stage(label, before or None, since=since)
-    return list(stages.values())
-
-
-def _since(job: Job) -> str:
-    return job.queued_at.isoformat() if job.status == JobStatus.QUEUED and job.queued_at else ""
-
-
-def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
-    return max(0.0, (end - begin).total_seconds()) if begin and end else None
-
-
-def capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def settings_table(spec: FinetuneSpec) -> list[SettingGroup]:
-    stored = spec.model_dump(mode="json")
-    rows: dict[str, list[SettingRow]] = {group.name: [] for group in GROUPS}
-    for field in spec_fields():
-        if field.of_kind in ("", stored[field.group].get("kind", "")):
-            rows[field.group].append(_row(field, stored[field.group][field.name]))
-    return [SettingGroup(group.title, rows[group.name]) for group in GROUPS]
-
-
-def _row(field: SpecField, value: Any) -> SettingRow:
-    return SettingRow(field.title, field.name, _told(field, value), as_text(value) == field.default_text)
-
-
-def _told(field: SpecField, value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if value is None:
-        return "automatic" if bool in get_args(field.info.annotation) else "not set"
-    return as_text(value)

@@ -114,7 +114,12 @@ def log_text(job: Job) -> Iterator[str]:
         yield f"{at:%Y-%m-%dT%H:%M:%S.%f}Z {data.get('level', 'info'):7} {data['text']}\n"
 
 
+TOLD = ("state", "phase", "notice", "plan", "replanned", "priority", "ended", "failed", "queue")
+TOLD_OF_CHECKPOINTS = ("checkpoint", "checkpoint_kept", "checkpoint_rejected")
+
+
 def state_events(job: Job) -> QuerySet[JobEvent]:
-    """The Events tab: every change of state, notices, checkpoints and failures, oldest first."""
-    kinds = ("state", "phase", "notice", "checkpoint", "ended", "failed", "plan")
-    return job.events.filter(kind__in=kinds).select_related("actor", "attempt__worker").order_by("cursor")
+    """The Events tab: every change of state and of the plan, notices, checkpoints, attempts that went wrong; oldest first."""
+    wrong = Q(kind="attempt", data__to__in=("lost", "fenced"))
+    events = job.events.filter(Q(kind__in=TOLD + TOLD_OF_CHECKPOINTS) | wrong)
+    return events.select_related("actor", "attempt__worker").order_by("cursor")

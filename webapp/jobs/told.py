@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webapp.jobs.models import JobEvent, JobStatus
+from webapp.jobs.models import AttemptStatus, JobEvent, JobStatus
 
 OUTCOMES = {
     "finished": "The trainer finished",
     "stopped_saved": "The trainer stopped and saved",
     "stopped_discarded": "The trainer stopped",
+    "checkpointed": "The trainer stopped with a checkpoint",
 }
 
 
@@ -37,8 +38,8 @@ def _told(event: JobEvent) -> Told:
 
 
 def _who(event: JobEvent) -> str:
-    if event.kind == "state":
-        return str(event.data.get("who", ""))
+    if "who" in event.data:
+        return str(event.data["who"])
     return f"worker {event.attempt.worker.name}" if event.attempt else "Nibble"
 
 
@@ -53,11 +54,49 @@ def _phase(data: dict[str, Any]) -> tuple[str, str, str]:
 def _plan(data: dict[str, Any]) -> tuple[str, str, str]:
     trained = f"{data['trained_tokens']:,} of {data['train_tokens']:,} tokens trained on"
     cut = f", {data['cut_rows']:,} rows cut" if data["cut_rows"] else ""
-    return "Plan made", f"{data['max_steps']:,} steps of {data['effective_batch']:,} rows; {trained}{cut}; {data['mask']}.", ""
+    resumed = data.get("resumed_from_step")
+    title = f"Goes on from step {resumed:,}" if resumed else "Plan made"
+    return title, f"{data['max_steps']:,} steps of {data['effective_batch']:,} rows; {trained}{cut}; {data['mask']}.", ""
 
 
 def _checkpoint(data: dict[str, Any]) -> tuple[str, str, str]:
     return f"Checkpoint at step {data['step']:,}", f"{data['size_bytes'] / 2**20:,.1f} MiB", ""
+
+
+def _checkpoint_kept(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Checkpoint of step {data['step']:,} kept", f"{data['size_bytes'] / 2**20:,.1f} MiB arrived whole; the job can go on from it.", ""
+
+
+def _attempt(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Attempt {data['number']} {AttemptStatus(data['to']).label.lower()}", data.get("why", ""), "warn"
+
+
+def _priority(data: dict[str, Any]) -> tuple[str, str, str]:
+    return f"Priority {data['to'].lower()}", f"It was {data['from'].lower()}.", ""
+
+
+def _checkpoint_rejected(data: dict[str, Any]) -> tuple[str, str, str]:
+    what = f"{data['file']}: {data['reason']}" if data.get("file") else str(data["reason"])
+    return f"Checkpoint of step {data['step']:,} refused", f"{what.rstrip('.')}. The one before it is tried.", "warn"
+
+
+def _replanned(data: dict[str, Any]) -> tuple[str, str, str]:
+    before, after = data["before"], data["after"]
+    return f"Smaller passes from step {data['from_step']:,}", f"{str(data['why']).rstrip('.')}. {_plan_change(before, after)}", "warn"
+
+
+def _plan_change(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Goes on with 2 rows a pass and 8 passes instead of 4 and 4; the result stays the same."""
+    rows, passes = "per_device_train_batch_size", "gradient_accumulation_steps"
+    parts = []
+    if after[rows] != before[rows]:
+        words = ("row" if after[rows] == 1 else "rows", "pass" if after[passes] == 1 else "passes")
+        parts.append(
+            f"{after[rows]:,} {words[0]} a pass and {after[passes]:,} {words[1]} a step instead of {before[rows]:,} and {before[passes]:,}"
+        )
+    if after["activation_checkpointing"] and not before["activation_checkpointing"]:
+        parts.append("activation checkpointing")
+    return f"It goes on with {', and with '.join(parts) or 'the same passes'}; the result stays the same."
 
 
 def _notice(data: dict[str, Any]) -> tuple[str, str, str]:
@@ -81,6 +120,11 @@ TELLERS: dict[str, Callable[[dict[str, Any]], tuple[str, str, str]]] = {
     "phase": _phase,
     "plan": _plan,
     "checkpoint": _checkpoint,
+    "checkpoint_kept": _checkpoint_kept,
+    "checkpoint_rejected": _checkpoint_rejected,
+    "attempt": _attempt,
+    "priority": _priority,
+    "replanned": _replanned,
     "notice": _notice,
     "ended": _ended,
     "failed": _failed,

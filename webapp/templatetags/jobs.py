@@ -3,7 +3,7 @@
 from django import template
 from django.utils import timezone
 
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, Priority
 
 register = template.Library()
 
@@ -21,9 +21,17 @@ TONES = {
 }
 
 
+PRIORITY_TONES = {Priority.LOW: "muted", Priority.NORMAL: "", Priority.HIGH: "warn", Priority.URGENT: "bad"}
+
+
 @register.filter
 def tone(status: str) -> str:
     return TONES.get(status, "")
+
+
+@register.filter
+def priority_tone(priority: int) -> str:
+    return PRIORITY_TONES.get(Priority(priority), "")
 
 
 @register.filter

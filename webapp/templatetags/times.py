@@ -35,3 +35,9 @@ def when(moment: datetime | str | None, empty: str = "–") -> SafeString:
 def clock(moment: datetime | str | None, empty: str = "–") -> SafeString:
     """11:04:31 today, with the day before it otherwise."""
     return _time(moment, marked="clock", empty=empty)
+
+
+@register.simple_tag
+def hour(moment: datetime | str | None, empty: str = "–") -> SafeString:
+    """14:20 today, with the day before it otherwise: for what is expected."""
+    return _time(moment, marked="hour", empty=empty)

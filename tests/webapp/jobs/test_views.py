@@ -14,7 +14,7 @@ from webapp.jobs.lifecycle import lose_attempt
 from webapp.jobs.models import Job, JobStatus
 from worker.contract.events import NoticeGiven, PhaseStarted
 
-TABS = ("", "events/", "logs/", "config/")
+TABS = ("", "events/", "checkpoints/", "logs/", "config/")
 
 
 def signed_in(user: Any) -> Client:
@@ -82,14 +82,14 @@ class TestJobPage:
         assert "2.25 since start" in page
         assert f'"cursor": {Job.objects.get(pk=job.pk).last_cursor}' in page
 
-    def test_a_failed_job_opens_on_cause_advice_and_evidence(self, cast: Cast):
+    def test_a_failed_job_opens_on_cause_evidence_and_advice(self, cast: Cast):
         job, attempt = claimed(cast)
         store_batch(attempt, batch(attempt, log("every row is masked")))
         finish_attempt(attempt, failed(attempt, last_seq=1), publish=publish_adapter)
         page = text_of(signed_in(cast.alice), f"/jobs/{job.pk}/")
         at = [
             page.index(part)
-            for part in ("No row has a trainable token.", "Use train_on whole_row.", "every row is masked", 'id="figures"')
+            for part in ("No row has a trainable token.", "every row is masked", "Use train_on whole_row.", 'id="figures"')
         ]
         assert at == sorted(at)
 

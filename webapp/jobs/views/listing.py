@@ -4,6 +4,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from webapp.accounts.permissions import may_change
 from webapp.accounts.requests import user_of
 from webapp.jobs.listing import ROWS_A_PAGE, STATES, wanted_from
 from webapp.jobs.selectors import jobs_for
@@ -15,6 +16,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     context = {
         "wanted": wanted,
         "page": page,
+        "selectable": {job.pk for job in page if not job.is_ended and may_change(user, job)},
         "states": [(key, label) for key, (label, _) in STATES.items()],
         "mine_url": wanted.address(mine=True, page=1),
         "team_url": wanted.address(mine=False, page=1),

@@ -1,14 +1,13 @@
-"""One job: live, its events, its log, its configuration; and the button that stops it."""
+"""One job: live, its events, its checkpoints, its log, its configuration."""
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
 
 from webapp.accounts.requests import user_of
+from webapp.jobs.attempt_story import attempts_told
 from webapp.jobs.presentation import job_page
 from webapp.jobs.selectors import state_events
-from webapp.jobs.services import JobRefused, cancel_job
 from webapp.jobs.spec_text import as_json, as_python, as_yaml
 from webapp.jobs.told import told_events
 from webapp.jobs.views.finding import job_or_404
@@ -24,7 +23,11 @@ def job_detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def job_events(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_or_404(request, pk)
-    context = {"page": job_page(job, user_of(request), tab="events"), "events": told_events(state_events(job))}
+    context = {
+        "page": job_page(job, user_of(request), tab="events"),
+        "attempts": attempts_told(job),
+        "events": told_events(state_events(job)),
+    }
     return render(request, "jobs/events.html", context)
 
 
@@ -39,18 +42,3 @@ def job_config(request: HttpRequest, pk: int) -> HttpResponse:
     spec = FinetuneSpec.model_validate(job.spec)
     texts = {"yaml": as_yaml(spec), "json": as_json(spec), "python": as_python(spec, dataset_file=job.dataset_version.file_name)}
     return render(request, "jobs/config.html", {"page": job_page(job, user_of(request), tab="config"), **texts})
-
-
-@require_POST
-def job_cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    """`stop=save` keeps the adapter up to this step, `stop=discard` keeps nothing; anything else is refused."""
-    job = job_or_404(request, pk)
-    wish = request.POST.get("stop", "")
-    if wish not in ("save", "discard"):
-        messages.error(request, "Say whether to save the adapter or to discard it.")
-        return redirect("job-detail", pk=pk)
-    try:
-        cancel_job(job, by=user_of(request), save=wish == "save")
-    except JobRefused as refused:
-        messages.error(request, str(refused))
-    return redirect("job-detail", pk=pk)

@@ -1,5 +1,6 @@
 """The New job form: opened, previewed while it is filled in, submitted."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -9,9 +10,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from webapp.accounts.requests import user_of
 from webapp.catalog.selectors import usable_models
 from webapp.jobs import prefill
+from webapp.jobs.failure_cards import fix_named
+from webapp.jobs.fixes import Fix
 from webapp.jobs.forms import NewJobForm
 from webapp.jobs.models import Job
 from webapp.jobs.preview import preview_of
+from webapp.jobs.selectors import jobs_for
 from webapp.jobs.services import JobRefused, submit_job
 from webapp.jobs.views.finding import job_or_404
 
@@ -20,8 +24,9 @@ from webapp.jobs.views.finding import job_or_404
 def job_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _submitted(request)
-    form = NewJobForm(user=user_of(request), initial=_initial(request))
-    return _page(request, form)
+    origin = _origin(request)
+    form = NewJobForm(user=user_of(request), initial=_initial(request, origin))
+    return _page(request, form, origin=origin)
 
 
 @require_POST
@@ -47,25 +52,51 @@ def _submit(form: NewJobForm) -> Job | None:
             base_model=chosen["base_model"],
             dataset_version=chosen["dataset_version"],
             spec=form.spec,
+            priority=chosen["priority"],
+            cloned_from=_copied(form),
         )
     except JobRefused as refused:
         form.refuse(refused)
         return None
 
 
-def _initial(request: HttpRequest) -> dict[str, Any]:
-    cloned = request.GET.get("clone", "")
-    if cloned.isascii() and cloned.isdigit():
-        return prefill.from_job(job_or_404(request, int(cloned[:18])))
+def _copied(form: NewJobForm) -> Job | None:
+    """The job that the form was filled from; one that the user may not see is no origin."""
+    return jobs_for(form.user).filter(pk=form.cleaned_data["clone"]).first() if form.cleaned_data.get("clone") else None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Of a form that is filled in from a job, for its banner."""
+
+    job: Job
+    fix: Fix | None
+    is_old_fix: bool
+    """The link names a change that is not offered (any more)."""
+
+
+def _origin(request: HttpRequest) -> Origin | None:
+    number, key = request.GET.get("clone", ""), request.GET.get("fix", "")
+    if not (number.isascii() and number.isdigit()):
+        return None
+    job = job_or_404(request, int(number[:18]))
+    fix = fix_named(job, key) if key else None
+    return Origin(job, fix, is_old_fix=bool(key) and fix is None)
+
+
+def _initial(request: HttpRequest, origin: Origin | None) -> dict[str, Any]:
+    user = user_of(request)
+    if origin:
+        return prefill.from_job(origin.job, user=user, fix=origin.fix)
     if request.GET.get("example"):
-        return prefill.from_example(user_of(request))
-    return prefill.from_links(user_of(request), model=request.GET.get("model", ""), dataset=request.GET.get("dataset", ""))
+        return prefill.from_example(user)
+    return prefill.from_links(user, model=request.GET.get("model", ""), dataset=request.GET.get("dataset", ""))
 
 
-def _page(request: HttpRequest, form: NewJobForm, *, status: int = 200) -> HttpResponse:
+def _page(request: HttpRequest, form: NewJobForm, *, origin: Origin | None = None, status: int = 200) -> HttpResponse:
     as_posted = form if form.is_bound else NewJobForm(_as_data(form), user=form.user)
     layers = {model.pk: (model.shape or {}).get("linear_modules", []) for model in usable_models()}
-    context = {"form": form, "preview": preview_of(as_posted), "layers": layers}
+    context = {"form": form, "preview": preview_of(as_posted), "layers": layers, "origin": origin}
     return render(request, "jobs/new.html", context, status=status)
 
 

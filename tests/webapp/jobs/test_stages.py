@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from webapp.jobs.models import Job, JobStatus
-from webapp.jobs.presentation import Stage, stages_of
+from webapp.jobs.stages import Stage, stages_of
 
 BEGAN = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
