@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+from django.db import connection
 
 from tests.faults.cluster import Clocks, Cluster
 from tests.faults.visitors import job_body, visitor
@@ -75,17 +76,25 @@ def test_f14_postgres_takes_no_writes(cluster: Cluster, pool: WorkerPool) -> Non
     job = cluster.submit("steps=250 step_ms=20", pool=pool)
     cluster.wait_for_step(job, 3)
     trainer = agent.trainer(job)
-    read_only(cluster, on=True)
-    try:
-        with visitor_before(cluster) as alice:
+    with visitor(cluster) as alice:
+        read_only(cluster, on=True)
+        try:
             wait_until(lambda: "Training goes on" in agent.said, what="the worker is told to come later")
             assert alice.get(f"/api/v1/jobs/{job.pk}").status_code == 200
             refused = alice.post("/api/v1/jobs", json=job_body(cluster, "steps=1", pool=pool.name))
             assert refused.status_code == 503, refused.text[:300]
             assert int(refused.headers["Retry-After"]) > 0
             assert trainer.is_running()
-    finally:
-        read_only(cluster, on=False)
+        finally:
+            read_only(cluster, on=False)
     assert cluster.wait_for(job).status == "succeeded"
     assert cluster.statuses(job) == ["succeeded"]
     assert cluster.steps(job) == list(range(1, 251))
+
+
+def read_only(cluster: Cluster, *, on: bool) -> None:
+    """As on a standby, or when its administrator says so: for every session from now on."""
+    name = connection.settings_dict["NAME"]
+    cluster.postgres.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {"on" if on else "off"}')
+    cluster.postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    connection.close()
