@@ -5,6 +5,7 @@ from django.urls import include, path
 from webapp.health import healthz, readyz
 from webapp.overview import overview
 
+handler500 = "webapp.outages.answer_error"
 urlpatterns = [
     path("", overview, name="overview"),
     path("healthz", healthz, name="healthz"),

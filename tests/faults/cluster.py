@@ -181,6 +181,7 @@ def running_cluster(
     database = databases.fresh(kind, folder)
     environment = environment_with(
         DJANGO_SETTINGS_MODULE="webapp.settings",
+        SECRET_KEY=settings.SECRET_KEY,
         NIBBLE_DATA=str(folder),
         DATABASE_URL=database,
         REDIS_URL=redis.url,

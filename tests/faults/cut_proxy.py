@@ -29,7 +29,7 @@ class CutProxy:
 
     def __init__(self, to_port: int) -> None:
         self._to_port = to_port
-        self._refuses, self._loses_replies, self._delay = False, False, 0.0
+        self._refuses, self._loses_replies_to, self._delay = False, "", 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self._ways = {"up": asyncio.Event(), "down": asyncio.Event()}
         self.lost_replies = 0
@@ -46,16 +46,16 @@ class CutProxy:
         """A black hole: nothing arrives, nothing is refused. What was sent arrives late, once it is mended."""
         _in_loop(self._set(ways or ("up", "down"), is_open=False))
 
-    def lose_replies(self) -> None:
-        """Requests arrive and are obeyed; instead of the reply the connection breaks."""
-        self._loses_replies = True
+    def lose_replies(self, to: str = "/") -> None:
+        """Requests whose first line has `to` arrive and are obeyed; instead of the reply the connection breaks."""
+        self._loses_replies_to = to
 
     def delay(self, seconds: float) -> None:
         """Each block waits so long in each direction."""
         self._delay = seconds
 
     def mend(self) -> None:
-        self._refuses, self._loses_replies, self._delay = False, False, 0.0
+        self._refuses, self._loses_replies_to, self._delay = False, "", 0.0
         _in_loop(self._set(("up", "down"), is_open=True))
 
     def close(self) -> None:
@@ -85,23 +85,30 @@ class CutProxy:
             return
         else:
             self._writers |= {agent_out, web_out}
-            await asyncio.gather(self._carry(agent_in, web_out, "up"), self._carry(web_in, agent_out, "down"))
+            asked = [b""]
+            await asyncio.gather(self._carry(agent_in, web_out, "up", asked), self._carry(web_in, agent_out, "down", asked))
             self._writers -= {agent_out, web_out}
         finally:
             agent_out.transport.abort()
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: str) -> None:
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: str, asked: list[bytes]) -> None:
+        """`asked` holds the first line of the connection's newest request."""
         try:
             while block := await source.read(BLOCK):
+                if way == "up" and block.startswith((b"POST ", b"PUT ", b"GET ")):
+                    asked[0] = block.partition(b"\r\n")[0]
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 await self._ways[way].wait()
-                if way == "down" and self._loses_replies:
+                if way == "down" and self._is_lost(asked[0]):
                     self.lost_replies += 1
-                    break
+                    target.transport.abort()
                 target.write(block)
                 await target.drain()
         except OSError:
             pass
         finally:
-            target.transport.abort() if self._refuses or self._loses_replies else target.close()
+            target.transport.abort() if self._refuses else target.close()
+
+    def _is_lost(self, asked: bytes) -> bool:
+        return bool(self._loses_replies_to) and self._loses_replies_to.encode() in asked
