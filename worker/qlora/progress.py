@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from worker.contract.events import MetricsLogged, PlanMade
 from worker.qlora.clock import Clock
+from worker.qlora.failures import RunFailed
 from worker.qlora.figures import Figures
 from worker.qlora.memory import sample_memory
 from worker.qlora.optimizer import look_at_states
@@ -23,7 +24,11 @@ SAID: dict[StopWord, str] = {"pause": "pause", "stop_and_save": "stop and save",
 
 def checkpoint_seconds() -> float:
     """Between two checkpoints, when the job does not count them in steps."""
-    return float(os.environ.get("NIBBLE_TRAINER_CHECKPOINT_SECONDS") or CHECKPOINT_SECONDS)
+    asked = os.environ.get("NIBBLE_TRAINER_CHECKPOINT_SECONDS")
+    try:
+        return float(asked or CHECKPOINT_SECONDS)
+    except ValueError as error:
+        raise RunFailed("bad_config", f"NIBBLE_TRAINER_CHECKPOINT_SECONDS is {asked!r}, not a number of seconds.") from error
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not followed

@@ -167,6 +167,12 @@ class WatchedTrainer(EvaluatingTrainer):
             load_states(self.optimizer, Path(checkpoint) / "optimizer.pt")
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """A checkpoint of a card without bfloat16 has a loss scale, which a newer card has no use for."""
+        if checkpoint is not None and self.accelerator.scaler is not None:
+            with loading(checkpoint):
+                super()._load_scaler(checkpoint)
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             with loading(checkpoint):
