@@ -15,9 +15,8 @@ from webapp.jobs.clock import database_now
 from webapp.jobs.lifecycle import lose_attempt, move_job
 from webapp.jobs.machines import lacks_disk
 from webapp.jobs.models import OPEN_ATTEMPT, Attempt, HeldSlot, Job, JobStatus
-from webapp.jobs.turns import RESUMES_SINCE, Turn, turn_of
+from webapp.jobs.turns import RESUMES_SINCE, Turn, may_resume, turn_of
 from webapp.pools.models import Worker, WorkerPool
-from webapp.pools.policy import slots_of
 from worker.contract import PROTOCOL
 from worker.contract.dataset import DatasetRef
 from worker.contract.orders import Claim, WorkOrder
@@ -26,7 +25,7 @@ from worker.contract.spec import FinetuneSpec
 
 def claim_job(worker: Worker, claim: Claim) -> WorkOrder | None:
     """The job that the slot is to run; None when there is nothing to do for it, or the worker may take nothing."""
-    if worker.state != Worker.State.ENABLED or claim.slot >= slots_of(worker) or lacks_disk(worker):
+    if worker.state != Worker.State.ENABLED or lacks_disk(worker):
         return None
     _close_what_the_slot_left(worker, claim.slot)
     if not Job.objects.filter(pool=worker.pool_id, status=JobStatus.QUEUED).exists():  # idle slots ask often; no lock for them
@@ -40,7 +39,7 @@ def _take_first(turn: Turn) -> WorkOrder | None:
     for job in turn.candidates():
         spec = _spec_of(job)
         slots = turn.slots_for(job, spec=spec) if spec else ()
-        resume = resume_from(job) if slots and turn.claim.protocol >= RESUMES_SINCE else None
+        resume = resume_from(job) if slots and may_resume(job) and turn.claim.protocol >= RESUMES_SINCE else None
         if spec and slots and (attempt := _open_attempt(job, turn, slots, first_step=resume.step if resume else 0)):
             order = _work_order(job, attempt, spec=spec, slots=slots, turn=turn)
             return order.model_copy(update={"resume": resume})
@@ -78,7 +77,7 @@ def _open_attempt(job: Job, turn: Turn, slots: tuple[int, ...], *, first_step: i
                 return None
             attempt = Attempt.objects.create(
                 job=job,
-                number=job.attempts.count() + 1,
+                number=job.attempts.count() + 1 if job.fence else 1,
                 fence=fence,
                 worker=worker,
                 slot=slots[0],

@@ -13,16 +13,29 @@ from django.db import connection
 from webapp.jobs.fair_share import Shares
 from webapp.jobs.models import Job
 
-GROUPS = """
+_GROUP = ("priority", "queue_rank", "team_id", "owner_id")
+_BACKWARDS = ", ".join(f"n.{column} DESC" for column in _GROUP)
+_QUEUED = "SELECT n.id FROM jobs_job n WHERE n.status = 'queued' AND n.pool_id = %s"
+
+
+def _before(column: int) -> str:
+    """The group with the next smaller value in this column, all columns before it equal: one look into the index.
+
+    One comparison of rows, (a, b, c, d) < (…), would say the same; SQLite uses only its first column and reads the whole group.
+    """
+    equal = "".join(f" AND n.{name} = g.{name}" for name in _GROUP[:column])
+    return f"({_QUEUED}{equal} AND n.{_GROUP[column]} < g.{_GROUP[column]} ORDER BY {_BACKWARDS} LIMIT 1)"
+
+
+# Only names of columns are filled in; values always travel as parameters.
+GROUPS = f"""
 WITH RECURSIVE groups(id) AS (
-  SELECT (SELECT n.id FROM jobs_job n WHERE n.status = 'queued' AND n.pool_id = %s
-          ORDER BY n.priority DESC, n.queue_rank DESC, n.team_id DESC, n.owner_id DESC LIMIT 1)
+  SELECT ({_QUEUED} ORDER BY {_BACKWARDS} LIMIT 1)
   UNION ALL
-  SELECT (SELECT n.id FROM jobs_job n WHERE n.status = 'queued' AND n.pool_id = %s
-          AND (n.priority, n.queue_rank, n.team_id, n.owner_id) < (g.priority, g.queue_rank, g.team_id, g.owner_id)
-          ORDER BY n.priority DESC, n.queue_rank DESC, n.team_id DESC, n.owner_id DESC LIMIT 1)
+  SELECT COALESCE({", ".join(_before(column) for column in (3, 2, 1, 0))})
   FROM groups JOIN jobs_job g ON g.id = groups.id
-)"""
+)"""  # noqa: S608
+POOLS_ASKED = 1 + len(_GROUP)  # how often the pool stands in GROUPS
 FIRST = """
 SELECT (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
         AND f.priority = g.priority AND f.queue_rank = g.queue_rank AND f.team_id = g.team_id AND f.owner_id = g.owner_id
@@ -60,7 +73,7 @@ class Head:
 
 def first_of_each_group(pool: int, condition: Condition) -> list[Head]:
     """In no order. Groups without such a job are left out."""
-    return _heads(GROUPS + FIRST.format(condition=condition.sql), pool, pool, pool, *condition.values)
+    return _heads(GROUPS + FIRST.format(condition=condition.sql), *[pool] * (POOLS_ASKED + 1), *condition.values)
 
 
 def next_in_group(pool: int, head: Head, condition: Condition) -> Head | None:

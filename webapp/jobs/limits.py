@@ -61,7 +61,7 @@ def limited_among(*, teams: set[int], owners: set[int], lock: bool = False) -> L
     """
     has_limit = Q(running_limit__isnull=False) | Q(member_running_limit__isnull=False)
     of_teams = Team.objects.filter(has_limit, pk__in=teams).order_by("pk")
-    of_users = User.objects.filter(running_limit__isnull=False, pk__in=owners).order_by("pk")
+    of_users = User.objects.filter(running_limit__isnull=False, pk__in=owners).only("running_limit").order_by("pk")
     if lock:
         of_teams, of_users = of_teams.select_for_update(no_key=True), of_users.select_for_update(no_key=True)
     return Limited(list(of_teams), list(of_users))

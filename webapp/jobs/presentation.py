@@ -95,7 +95,7 @@ class JobPage:
     @cached_property
     def ahead(self) -> list[Job]:
         """The next of those before it; a team's names are for that team alone."""
-        return list(ahead_of(self.job).select_related("owner").order_by("-priority", "queued_at", "pk")[:MOST_AHEAD])
+        return ahead_of(self.job, most=MOST_AHEAD)
 
     @property
     def ahead_told(self) -> list[tuple[Job, bool]]:

@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from webapp.accounts.models import User
 from webapp.accounts.permissions import visible_to
-from webapp.jobs.models import HELD_JOB, Job, JobEvent, JobStatus
-from webapp.pools.models import Worker
+from webapp.jobs.models import Job, JobEvent, JobStatus
+from webapp.jobs.order import jobs_in_order, order_of, place_of
+from webapp.jobs.waiting import waiting_reason as waiting_reason
 
 ONLINE = timedelta(seconds=20)  # four heartbeats
 
@@ -27,42 +28,15 @@ def job_for(user: User, pk: int) -> Job:
     return jobs_for(user).get(pk=pk)
 
 
-def ahead_of(job: Job) -> QuerySet[Job]:
-    """Queued jobs of the same pool that are taken before this one."""
-    queued = Job.objects.filter(pool=job.pool_id, status=JobStatus.QUEUED)
-    earlier = Q(queued_at__lt=job.queued_at) | Q(queued_at=job.queued_at, pk__lt=job.pk)
-    return queued.filter(Q(priority__gt=job.priority) | (Q(priority=job.priority) & earlier))
+def ahead_of(job: Job, *, most: int | None = None) -> list[Job]:
+    """Queued jobs of the same pool that will be taken before this one, the next to be taken first; at most `most`."""
+    ordered = order_of(job.pool_id)
+    return jobs_in_order(ordered[: place_of(job, ordered)][:most])
 
 
 def queue_position(job: Job) -> int:
     """1 is next. 0 for a job that is not queued."""
-    return ahead_of(job).count() + 1 if job.status == JobStatus.QUEUED else 0
-
-
-def waiting_reason(job: Job) -> str:
-    """Why a queued job has not started, in words; empty for any other."""
-    if job.status != JobStatus.QUEUED:
-        return ""
-    workers = list(Worker.objects.filter(pool=job.pool_id).exclude(state=Worker.State.REVOKED))
-    if not workers:
-        return f"Pool {job.pool.name} has no worker yet. An administrator can add a machine in Pools & workers."
-    enabled = [worker for worker in workers if worker.state == Worker.State.ENABLED]
-    if not enabled:
-        return f"All workers of pool {job.pool.name} are draining: they take no new job until an administrator enables one."
-    online = [w for w in enabled if w.last_seen_at and timezone.now() - w.last_seen_at < ONLINE]
-    if not online:
-        return f"No worker of pool {job.pool.name} is online. The job starts by itself when one comes back."
-    return _busy_reason(job, online)
-
-
-def _busy_reason(job: Job, online: list[Worker]) -> str:
-    ahead = ahead_of(job).count()
-    slots = sum(worker.slots for worker in online)
-    busy = Job.objects.filter(pool=job.pool_id, status__in=HELD_JOB).count()
-    before = f"{ahead} {'job' if ahead == 1 else 'jobs'} ahead" if ahead else "Next in line"
-    if busy >= slots:
-        return f"{before}; {'the only slot' if slots == 1 else f'all {slots} slots'} of pool {job.pool.name} {'is' if slots == 1 else 'are'} busy."
-    return f"{before}; a worker of pool {job.pool.name} takes it within seconds."
+    return place_of(job, order_of(job.pool_id)) + 1 if job.status == JobStatus.QUEUED else 0
 
 
 def events_after(job_id: int, cursor: int, *, limit: int) -> list[dict[str, Any]]:

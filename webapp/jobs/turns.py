@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 
+from webapp.jobs.checkpoints import newest_checkpoint
 from webapp.jobs.fair_share import Shares, held_jobs, shares_at
 from webapp.jobs.heads import Condition, Head, Place, first_of_each_group, next_in_group
 from webapp.jobs.limits import Limits, limited_among
 from webapp.jobs.machines import machines_of, need_of
-from webapp.jobs.models import Attempt, Job, JobStatus
+from webapp.jobs.models import Checkpoint, Job, JobStatus
 from webapp.jobs.reservations import blocked_heads, claimable, kept_free_for, reservation, ripe_before
 from webapp.pools.fit import Card, Machine
 from webapp.pools.models import Worker
@@ -65,7 +66,7 @@ class Turn:
 
     def slots_for(self, job: Job, *, spec: FinetuneSpec) -> tuple[int, ...]:
         """Slots of the worker that the job may have; none if it is not for this worker now."""
-        if self.limits.room(job.team_id, job.owner_id) < job.slots or self._is_beyond_it(job) or self._must_avoid(job):
+        if self.limits.room(job.team_id, job.owner_id) < job.slots or self._is_beyond_it(job) or must_avoid(job, self.worker):
             return ()
         need = need_of(job, spec=spec)
         return self.machine.slots_for(need, first=self.claim.slot, told_free_bytes=self.claim.free_memory_bytes)
@@ -78,14 +79,7 @@ class Turn:
 
     def _is_beyond_it(self, job: Job) -> bool:
         """An older worker cannot go on from a checkpoint."""
-        return self.claim.protocol < RESUMES_SINCE and (job.starts_from_id is not None or job.checkpoints.exists())
-
-    def _must_avoid(self, job: Job) -> bool:
-        last = _last_attempt(job) if job.fence else None
-        if last is None or last.worker_id != self.worker.pk or last.end_cause not in TROUBLE:
-            return False
-        others = list(online_workers().filter(pool=self.worker.pool_id).exclude(pk=self.worker.pk).select_related("pool"))
-        return any(machine.fits_empty(need_of(job)) for machine in machines_of(others).values())
+        return self.claim.protocol < RESUMES_SINCE and may_resume(job) and newest_checkpoint_of(job) is not None
 
 
 def turn_of(worker: Worker, claim: Claim, *, now: datetime) -> Turn:
@@ -108,5 +102,19 @@ def load(head: Head) -> Job | None:
     return jobs.filter(pk=head.job, status=JobStatus.QUEUED).first()
 
 
-def _last_attempt(job: Job) -> Attempt | None:
-    return job.attempts.order_by("-number").first()
+def may_resume(job: Job) -> bool:
+    """A job that was never tried has no checkpoint of its own; saves the question."""
+    return bool(job.fence) or job.starts_from_id is not None
+
+
+def newest_checkpoint_of(job: Job) -> Checkpoint | None:
+    return newest_checkpoint(job) or job.starts_from
+
+
+def must_avoid(job: Job, worker: Worker) -> bool:
+    """Its last attempt ended because of this machine, and another one that is online could run it."""
+    last = job.attempts.order_by("-number").first() if job.fence else None
+    if last is None or last.worker_id != worker.pk or last.end_cause not in TROUBLE:
+        return False
+    others = list(online_workers().filter(pool=worker.pool_id).exclude(pk=worker.pk).select_related("pool"))
+    return any(machine.fits_empty(need_of(job)) for machine in machines_of(others).values())
