@@ -8,6 +8,7 @@ from webapp.jobs.models import AttemptStatus, JobStatus
 JOB_CAUSES: Mapping[tuple[str, str], str] = {
     ("draft", "queued"): "submitted",
     ("queued", "starting"): "claimed by a worker",
+    ("queued", "failed"): "its settings cannot be read",
     ("starting", "running"): "the first step begins",
     ("starting", "queued"): "lost, drained, retried",
     ("running", "queued"): "lost, drained, retried",
