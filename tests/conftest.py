@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Claims, ingest and everything else about jobs must hold on both databases."""
     for item in items:
-        if {"jobs", "worker_api", "api"} & set(item.path.relative_to(TESTS).parts):
+        if {"jobs", "worker_api", "api", "upkeep"} & set(item.path.relative_to(TESTS).parts):
             item.add_marker(pytest.mark.postgres)
 
 

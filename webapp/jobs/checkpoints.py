@@ -87,6 +87,7 @@ def keep(attempt: Attempt, uploaded: CheckpointUploaded) -> Checkpoint:
 
     The same again (a lost reply) changes nothing. Bytes are read before the transaction, which only links and renames.
     """
+    renew_lease(attempt, fence=uploaded.fence)
     known = Checkpoint.objects.filter(attempt=attempt.pk, step=uploaded.step).first()
     source = incoming_checkpoint(attempt, step=uploaded.step)
     if known is None:

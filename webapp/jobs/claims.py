@@ -15,6 +15,7 @@ from webapp.jobs.clock import database_now
 from webapp.jobs.lifecycle import lose_attempt, move_job
 from webapp.jobs.machines import lacks_disk
 from webapp.jobs.models import OPEN_ATTEMPT, Attempt, HeldSlot, Job, JobStatus
+from webapp.jobs.progress import restarted
 from webapp.jobs.turns import RESUMES_SINCE, Turn, may_resume, turn_of
 from webapp.pools.models import Worker, WorkerPool
 from worker.contract import PROTOCOL
@@ -88,7 +89,7 @@ def _open_attempt(job: Job, turn: Turn, slots: tuple[int, ...], *, first_step: i
             )
             HeldSlot.objects.bulk_create(HeldSlot(worker=worker, slot=slot, attempt=attempt) for slot in slots)
             why = f"Claimed by worker {worker.name} of pool {worker.pool.name}, attempt {attempt.number}."
-            if not move_job(job, JobStatus.STARTING, why=why, attempt=attempt, progress={}, failure=None):
+            if not move_job(job, JobStatus.STARTING, why=why, attempt=attempt, progress=restarted(job.progress), failure=None):
                 raise IntegrityError("the job left the queue")
             return attempt
     except IntegrityError:  # a slot or the job has an open attempt already: the constraint decides

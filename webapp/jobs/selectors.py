@@ -86,6 +86,8 @@ def log_text(job: Job) -> Iterator[str]:
     rows = JobEvent.objects.filter(job=job.pk, kind="log").order_by("cursor").values_list("at", "data")
     for at, data in rows.iterator(chunk_size=2000):
         yield f"{at:%Y-%m-%dT%H:%M:%S.%f}Z {data.get('level', 'info'):7} {data['text']}\n"
+    if left_out := job.progress.get("log_left_out", 0):
+        yield f"… {left_out:,} lines were left out above: the log had reached its largest size.\n"
 
 
 TOLD = ("state", "phase", "notice", "plan", "replanned", "priority", "ended", "failed", "queue")

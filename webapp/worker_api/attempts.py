@@ -11,7 +11,7 @@ from webapp.jobs.finish import EventsMissing, finish_attempt, incoming_folder
 from webapp.jobs.ingest import StaleAttempt, last_step_in, store_batch
 from webapp.worker_api.door import Refusal, door, message, read_message, worker_of
 from webapp.worker_api.holding import attempt_of, held_attempt, stale
-from webapp.worker_api.protocol import order_in, read_versioned
+from webapp.worker_api.protocol import read_versioned
 from webapp.worker_api.receiving import receive_file
 from worker.contract.orders import Claim, EventBatch, Finish
 
@@ -22,7 +22,7 @@ def claim(request: HttpRequest) -> HttpResponse:
     worker = worker_of(request)
     asked = read_versioned(request, Claim)
     order = None if disk_state().is_short else claim_job(worker, asked)
-    return HttpResponse(status=204) if order is None else message(order_in(asked.protocol, order))
+    return HttpResponse(status=204) if order is None else message(order)
 
 
 @door("POST")

@@ -9,7 +9,6 @@ from django.http import HttpRequest
 
 from webapp.worker_api.door import AnyMessage, Refusal, read_message
 from worker.contract import OLDEST_PROTOCOL, PROTOCOL
-from worker.contract.orders import WorkOrder
 
 LARGEST = 256 * 1024  # a host with 64 GPUs and its versions is 20 KB
 
@@ -34,8 +33,3 @@ def read_versioned(request: HttpRequest, kind: type[AnyMessage]) -> AnyMessage:
             f"This worker speaks protocol {spoken}, the dashboard {OLDEST_PROTOCOL} to {PROTOCOL}. Update the worker: join it again.",
         )
     return read_message(request, kind)
-
-
-def order_in(protocol: int, order: WorkOrder) -> WorkOrder:
-    """A worker of protocol 1 knows no checkpoints: it begins from the beginning."""
-    return order if protocol >= PROTOCOL else order.model_copy(update={"protocol": protocol, "resume": None})

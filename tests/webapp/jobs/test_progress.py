@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from webapp.jobs.progress import FIRST_PHASES, LAST_PHASES, Progress, ended, fold
+from tests.webapp.jobs.work import PLAN
+from webapp.jobs.progress import FIRST_PHASES, LAST_PHASES, Progress, ended, fold, restarted
 from worker.contract.events import LogWritten, MetricsLogged, PhaseStarted
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,3 +43,21 @@ def test_the_end_closes_the_last_phase_and_keeps_the_figures():
     progress = ended(fold(Progress(loss=1.5, seconds_left=9.0), phase("saving", after=0)), BEGIN.isoformat())
     assert progress["phases"][0]["ended_at"] == BEGIN.isoformat()
     assert (progress["loss"], progress["seconds_left"], progress["phase"]) == (1.5, None, "")
+
+
+def test_a_resumed_run_stands_at_its_checkpoint():
+    progress = fold(Progress(first_loss=4.0, step=44), PLAN.model_copy(update={"resumed_from_step": 30}))
+    assert (progress["step"], progress["first_loss"], progress["max_steps"]) == (30, 4.0, 3)
+
+
+def test_a_run_from_the_beginning_knows_nothing_of_the_one_before():
+    progress = fold(Progress(first_loss=4.0, step=44, checkpoint_step=40, log_lines=7), PLAN)
+    assert {"first_loss", "step", "checkpoint_step"}.isdisjoint(progress)
+    assert progress["log_lines"] == 7
+
+
+def test_a_new_attempt_keeps_what_is_of_the_job():
+    assert restarted(Progress(first_loss=4.0, loss=1.0, step=44, log_lines=7, phase="training")) == {
+        "first_loss": 4.0,
+        "log_lines": 7,
+    }

@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 
 from tests.cast import Cast
-from tests.webapp.jobs.work import batch, claim, claimed, log, metrics, without_pause
+from tests.webapp.jobs.work import PLAN, batch, claimed, claimed_again, log, metrics
 from webapp.jobs.ingest import store_batch
-from webapp.jobs.models import Attempt
+from webapp.jobs.lifecycle import lose_attempt
 from webapp.jobs.series import series_of
 from worker.contract.events import MemorySampled, MetricsLogged
 
@@ -32,14 +32,26 @@ def test_an_evaluation_joins_the_point_of_its_step(cast: Cast):
 def test_a_repeated_step_shows_the_later_attempt(cast: Cast):
     job, first = claimed(cast)
     store_batch(first, batch(first, metrics(1, loss=3.0), metrics(2, loss=9.9)))
-    assert claim(cast) is None, "the pause before its retry"
-    without_pause(job)
-    order = claim(cast)
-    assert order is not None
-    second = Attempt.objects.select_related("worker", "job").get(pk=order.attempt_id)
+    lose_attempt(first, why="Gone.")
+    second = claimed_again(cast, job)
     store_batch(second, batch(second, metrics(2, loss=2.5)))
     job.refresh_from_db()
     assert series_of(job)["metrics"]["loss"] == [3.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("resumed", "steps", "losses"), [(1, [1, 2], [3.0, 2.4]), (None, [2], [2.4])], ids=["from step 1", "from the beginning"]
+)
+def test_what_is_trained_again_is_void(cast: Cast, resumed: int | None, steps: list[int], losses: list[float]):
+    """Also steps that the new attempt has not reached yet: its weights do not come from them."""
+    job, first = claimed(cast)
+    store_batch(first, batch(first, PLAN, metrics(1, loss=3.0), metrics(2, loss=9.8), metrics(3, loss=9.9)))
+    lose_attempt(first, why="Gone.")
+    second = claimed_again(cast, job)
+    store_batch(second, batch(second, PLAN.model_copy(update={"resumed_from_step": resumed}), metrics(2, loss=2.4)))
+    job.refresh_from_db()
+    points = series_of(job)["metrics"]
+    assert (points["step"], points["loss"]) == (steps, losses)
 
 
 @pytest.mark.parametrize("feed", ["series.json", "log.json", "log.txt"])

@@ -1,16 +1,29 @@
 """Short words for what tests do with jobs: submit one, claim it, speak as its worker."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.cast import Cast
+from webapp.jobs.checkpoints import incoming_checkpoint, keep
 from webapp.jobs.claims import claim_job
 from webapp.jobs.clock import database_now
 from webapp.jobs.door_watch import ONLY_ROW
-from webapp.jobs.models import Attempt, DoorWatch, Job
+from webapp.jobs.models import Attempt, Checkpoint, DoorWatch, Job
 from webapp.jobs.services import submit_job
+from worker.contract import PROTOCOL
 from worker.contract.events import AnyEvent, LogWritten, MetricsLogged, PlanMade, Results
-from worker.contract.orders import Claim, EventBatch, Failed, Finish, Stopped, WorkOrder
+from worker.contract.orders import (
+    ArtifactFile,
+    Checkpointed,
+    CheckpointUploaded,
+    Claim,
+    EventBatch,
+    Failed,
+    Finish,
+    Stopped,
+    WorkOrder,
+)
 from worker.contract.spec import FinetuneSpec
 
 RESULTS = Results(steps=3, epochs=1, final_loss=1.5, first_loss=3.0, train_seconds=6, tokens_seen=900, peak_memory_bytes=10**9)
@@ -93,3 +106,48 @@ def failed(attempt: Attempt, *, last_seq: int = 0) -> Finish:
 
 def stopped(attempt: Attempt) -> Finish:
     return Finish(fence=attempt.fence, last_seq=attempt.last_seq, end=Stopped())
+
+
+def ended(attempt: Attempt, cause: str, *, step: int | None = None) -> Finish:
+    """Failed by this cause; `step` is as the worker said."""
+    end = Failed.model_validate({"cause": cause, "message": "It ended badly.", "step": step, "exit_code": -9})
+    return Finish(fence=attempt.fence, last_seq=attempt.last_seq, end=end)
+
+
+def checkpointed(attempt: Attempt, *, step: int = 0, why: str = "asked") -> Finish:
+    end = Checkpointed.model_validate({"step": step, "why": why})
+    return Finish(fence=attempt.fence, last_seq=attempt.last_seq, end=end)
+
+
+def claimed_again(cast: Cast, job: Job) -> Attempt:
+    """The next attempt of a job that waits, whatever pause it has."""
+    Job.objects.filter(pk=job.pk).update(not_before=None)
+    order = claim(cast)
+    assert order is not None
+    assert order.job_id == job.pk
+    return Attempt.objects.select_related("worker", "job").get(pk=order.attempt_id)
+
+
+def able_to_pause(cast: Cast) -> None:
+    """The cast's worker speaks the newest protocol."""
+    cast.worker.protocol = PROTOCOL
+    cast.worker.save(update_fields=["protocol"])
+
+
+CHECKPOINT_BYTES = {"adapter_model.safetensors": b"weights", "optimizer.pt": b"moments", "manifest.json": b"{}"}
+
+
+def checkpoint_files() -> tuple[ArtifactFile, ...]:
+    return tuple(
+        ArtifactFile(name=name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        for name, content in CHECKPOINT_BYTES.items()
+    )
+
+
+def kept(attempt: Attempt, *, step: int) -> Checkpoint:
+    """A checkpoint that the attempt's worker has sent."""
+    folder = incoming_checkpoint(attempt, step=step)
+    folder.mkdir(parents=True)
+    for name, content in CHECKPOINT_BYTES.items():
+        (folder / name).write_bytes(content)
+    return keep(attempt, CheckpointUploaded(fence=attempt.fence, step=step, files=checkpoint_files()))
