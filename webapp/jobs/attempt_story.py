@@ -85,7 +85,9 @@ class Mark:
 
 def marks_of(job: Job) -> dict[str, Any]:
     """{"lines": attempts that went on or began anew, and plans made smaller; "planned": whether a plan was told of at all}."""
-    rows = JobEvent.objects.filter(job=job.pk, kind__in=("plan", "replanned")).order_by("cursor").values_list("cursor", "kind", "data")
+    rows = (
+        JobEvent.objects.filter(job=job.pk, kind__in=("plan", "replanned")).order_by("cursor").values_list("cursor", "kind", "data")
+    )
     marks: list[Mark] = []
     planned = False
     for cursor, kind, data in rows:

@@ -222,5 +222,8 @@ def rarer_checkpoints(now: Situation) -> Fix | None:
         return None
     detail = "Fewer files on the worker's disk at once; a restart repeats more steps."
     return Fix(
-        "rarer-checkpoints", f"A checkpoint every {steps * 2:,} steps instead of {steps:,}", detail, {"training.save_steps": steps * 2}
+        "rarer-checkpoints",
+        f"A checkpoint every {steps * 2:,} steps instead of {steps:,}",
+        detail,
+        {"training.save_steps": steps * 2},
     )

@@ -40,6 +40,8 @@ def _told(event: JobEvent) -> Told:
 def _who(event: JobEvent) -> str:
     if "who" in event.data:
         return str(event.data["who"])
+    if event.kind == "attempt":  # lost or fenced: the dashboard says so, not the worker
+        return "Nibble"
     return f"worker {event.attempt.worker.name}" if event.attempt else "Nibble"
 
 
@@ -64,7 +66,11 @@ def _checkpoint(data: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _checkpoint_kept(data: dict[str, Any]) -> tuple[str, str, str]:
-    return f"Checkpoint of step {data['step']:,} kept", f"{data['size_bytes'] / 2**20:,.1f} MiB arrived whole; the job can go on from it.", ""
+    return (
+        f"Checkpoint of step {data['step']:,} kept",
+        f"{data['size_bytes'] / 2**20:,.1f} MiB arrived whole; the job can go on from it.",
+        "",
+    )
 
 
 def _attempt(data: dict[str, Any]) -> tuple[str, str, str]:
@@ -82,7 +88,11 @@ def _checkpoint_rejected(data: dict[str, Any]) -> tuple[str, str, str]:
 
 def _replanned(data: dict[str, Any]) -> tuple[str, str, str]:
     before, after = data["before"], data["after"]
-    return f"Smaller passes from step {data['from_step']:,}", f"{str(data['why']).rstrip('.')}. {_plan_change(before, after)}", "warn"
+    return (
+        f"Smaller passes from step {data['from_step']:,}",
+        f"{str(data['why']).rstrip('.')}. {_plan_change(before, after)}",
+        "warn",
+    )
 
 
 def _plan_change(before: dict[str, Any], after: dict[str, Any]) -> str:
