@@ -11,7 +11,16 @@ from tests.stage.failures import diverged, nothing_to_train, out_of_memory, pois
 from tests.stage.queues import a_queue, used_lately
 from tests.stage.runs import running_job, saved_job, starting_job, succeeded_job
 from tests.stage.things import GPU_WORKER_TOKEN as GPU_WORKER_TOKEN
-from tests.stage.things import big_model, cpu_worker, dataset, gpu_worker, models_in_other_states, others_machines, second_machine
+from tests.stage.things import (
+    big_model,
+    cpu_worker,
+    dataset,
+    disk_runs_short,
+    gpu_worker,
+    models_in_other_states,
+    others_machines,
+    second_machine,
+)
 from tests.stage.troubles import cancelled_with_checkpoint, lost_once, paused, pausing, second_try, stopping
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job
@@ -37,6 +46,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     tickets, broken = dataset(cast, "support-tickets", rows=4_800), dataset(cast, "tickets-of-may", rows=40, bad=3)
     models_in_other_states()
     farm, small = gpu_worker(), cpu_worker(cast)
+    second = second_machine(farm)
     on_farm = (cast, farm, model, tickets)
     jobs = {
         "succeeded": succeeded_job(cast, small),
@@ -47,7 +57,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
         "saved": saved_job(*on_farm),
         "paused": paused(*on_farm),
         "cancelled": cancelled_with_checkpoint(*on_farm),
-        "second_try": second_try(cast, farm, second_machine(farm), model, tickets),
+        "second_try": second_try(cast, farm, second, model, tickets),
         "running": running_job(*on_farm, steps=2000, done=1285),
         "starting": starting_job(*on_farm),
         "other": running_job(*on_farm, steps=600, done=80, user=cast.bob, name="tone-of-voice", slot=3),
@@ -60,6 +70,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     waiting = WorkerPool.objects.create(name="a10-dev", description="Two A10G for quick tries")
     jobs["queued"] = a_queue(cast, waiting, model, tickets)
     others_machines(waiting)
+    disk_runs_short(second)
     used_lately(cast)
     stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
     return Stage(cast, stored, waiting, dataset=tickets, broken=broken)

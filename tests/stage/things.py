@@ -79,8 +79,8 @@ def gpu_worker() -> Worker:
 
 
 def second_machine(first: Worker) -> Worker:
-    """Of the same pool, with one slot and disk that runs short."""
-    host = {**first.host, "cpu_count": 48, "disk_free_bytes": 1 * GIB, "disk_total_bytes": 900 * GIB, "kept": KEPT}
+    """Of the same pool, with a stranger's process on one of its cards."""
+    host = {**first.host, "cpu_count": 48, "disk_free_bytes": 400 * GIB, "disk_total_bytes": 900 * GIB, "kept": KEPT}
     worker = Worker.objects.create(
         pool=first.pool,
         name="h100-a-02",
@@ -97,6 +97,12 @@ def second_machine(first: Worker) -> Worker:
             worker=worker, index=index, uuid=f"GPU-B{index}", name="NVIDIA H100 80GB HBM3", utilisation_percent=40, **about
         )
     return worker
+
+
+def disk_runs_short(worker: Worker) -> None:
+    """Only now: a worker without disk takes no job."""
+    worker.host = {**worker.host, "disk_free_bytes": GIB}
+    worker.save(update_fields=["host"])
 
 
 KEPT = [

@@ -141,7 +141,7 @@ class JobPage:
 
     @property
     def has_figures(self) -> bool:
-        return "step" in self.progress or bool(self.memory)
+        return "loss" in self.progress or (bool(self.memory) and not self.job.is_ended)
 
     @property
     def loss_change(self) -> float | None:

@@ -47,8 +47,13 @@ def clean_now(request: HttpRequest) -> HttpResponse:
     return redirect("settings")
 
 
+def _plain(days: float | None) -> float | None:
+    """14 days, not 14.0."""
+    return int(days) if days is not None and float(days).is_integer() else days
+
+
 def _page(request: HttpRequest, *, form: PolicyForm | None = None, status: int = 200) -> HttpResponse:
     policy = upkeep_policy()
-    initial = {"keep_checkpoints_days": policy.keep_checkpoints_days, "keep_logs_days": policy.keep_logs_days}
+    initial = {name: _plain(getattr(policy, name)) for name in ("keep_checkpoints_days", "keep_logs_days")}
     context = {"policy": policy, "form": form or PolicyForm(initial=initial), "plan": plan_cleanup(), "disk": disk_state()}
     return render(request, "upkeep/settings.html", context, status=status)

@@ -1,5 +1,7 @@
 """How the machines of a pool are used: a page of its own, with what each setting does."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,7 +21,12 @@ def pool_settings(request: HttpRequest, pk: int) -> HttpResponse:
     pool = get_object_or_404(WorkerPool, pk=pk)
     if request.method == "POST":
         return _changed(request, pool)
-    return _page(request, pool, PoolSettingsForm(initial=PoolSettingsForm.values_of(pool)))
+    return _page(request, pool, PoolSettingsForm(initial=_plain(PoolSettingsForm.values_of(pool))))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """15 minutes, not 15.0."""
+    return {name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in values.items()}
 
 
 def _changed(request: HttpRequest, pool: WorkerPool) -> HttpResponse:
