@@ -101,6 +101,7 @@ def _told(stage: Any) -> dict[str, Any]:
     attempt = stage.jobs["running"].attempts.get()
     about = {"id": attempt.pk, "fence": attempt.fence, "last_seq": attempt.last_seq, "token": GPU_WORKER_TOKEN}
     others = {
+        "pool": stage.pool.pk,
         "dataset": stage.dataset.dataset_id,
         "broken": stage.broken.dataset_id,
         "model": stage.cast.base_model.pk,

@@ -25,6 +25,10 @@ class DiskState:
         return self.free_bytes < 2 * self.least_bytes
 
     @property
+    def used_percent(self) -> float:
+        return 100 * (1 - self.free_bytes / self.total_bytes) if self.total_bytes else 0.0
+
+    @property
     def reason(self) -> str:
         """Why no job starts; empty while jobs may."""
         if not self.is_short:

@@ -53,6 +53,7 @@ PAGES = (
 ADMIN_PAGES = (
     Entry("Pools & workers", "pool-list", "server"),
     Entry("Users & teams", "user-list", "users"),
+    Entry("Settings", "settings", "settings"),
 )
 
 

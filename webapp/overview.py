@@ -11,6 +11,7 @@ from webapp.accounts.requests import user_of
 from webapp.adapters.selectors import adapters_of
 from webapp.catalog.models import Source
 from webapp.catalog.selectors import usable_models
+from webapp.disk import disk_state
 from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.prefill import example_version
 from webapp.jobs.selectors import ONLINE, jobs_for, queue_position, waiting_reason
@@ -55,6 +56,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             Waiting(job, queue_position(job), waiting_reason(job)) for job in mine.filter(status=JobStatus.QUEUED)[:LATEST]
         ],
         "failed": list(mine.filter(status=JobStatus.FAILED, ended_at__gt=timezone.now() - ATTENTION_FOR)[:LATEST]),
+        "disk": disk_state(),
         "nobody_online": not any(pool.online for pool in pools),
         "pools": pools,
         "adapters": list(adapters_of(user)[:LATEST]),

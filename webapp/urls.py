@@ -16,6 +16,7 @@ urlpatterns = [
     path("jobs/", include("webapp.jobs.urls")),
     path("adapters/", include("webapp.adapters.urls")),
     path("pools/", include("webapp.pools.urls")),
+    path("settings/", include("webapp.upkeep.urls")),
     path("worker/v1/", include("webapp.worker_api.urls")),
     path("api/v1/", include("webapp.api.urls")),
 ]

@@ -94,8 +94,8 @@ function tell(plot, chart, box, marks) {
 }
 
 export class Charts {
-  constructor(series, marks) {
-    Object.assign(this, { series, marks });
+  constructor(series, marks, { hasEnded }) {
+    Object.assign(this, { series, marks, hasEnded });
     this.plots = new Map();
     this.sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
       this.plots.get(target.id)?.setSize({ width: target.clientWidth, height: target.clientHeight });
@@ -109,7 +109,7 @@ export class Charts {
   }
 
   draw() {
-    if (!this.series.metrics.step.length && !this.series.memory.at.length) return;
+    if (!this.series.metrics.step.length && (this.hasEnded || !this.series.memory.at.length)) return;
     document.getElementById("figures").hidden = false; // before uPlot measures its boxes
     for (const chart of chartsOf(this.series)) {
       const data = chart.data();

@@ -15,7 +15,7 @@ const LABELS = { connecting: "connecting", live: "live", reconnecting: "reconnec
 const series = new Series();
 const log = document.getElementById("log") && new LogPanel(job.log);
 const marks = new Marks(job.marks || { lines: [], planned: true });
-const charts = document.getElementById("charts") && new Charts(series, marks);
+const charts = document.getElementById("charts") && new Charts(series, marks, { hasEnded: job.ended });
 let ready = false;
 const early = []; // messages that arrive before the stored points do
 let refreshing;

@@ -34,6 +34,10 @@
     else return;
     show();
   });
+  document.getElementById("selected-all").addEventListener("click", () => {
+    for (const box of boxes()) { box.checked = true; pick(box); }
+    show();
+  });
   document.getElementById("selected-none").addEventListener("click", () => { chosen.clear(); restore(); });
   document.addEventListener("htmx:afterSwap", restore);
   addEventListener("pageshow", () => { for (const box of boxes()) pick(box); show(); }); // the browser fills boxes in on "back"

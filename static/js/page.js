@@ -77,7 +77,12 @@
     event.detail.shouldSwap = false; // redirected to the sign-in page: signed out meanwhile
     location.reload();
   });
-  document.addEventListener("htmx:afterSwap", () => localise(document)); // with outerHTML the event's target is the node that went
+  let unfolded = []; // what one opened stays open through a refresh
+  document.addEventListener("htmx:beforeSwap", () => { unfolded = [...document.querySelectorAll("details[id][open]")].map(({ id }) => id); });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+    localise(document); // with outerHTML the event's target is the node that went
+  });
   for (const dialog of document.querySelectorAll("dialog[data-open-now]")) dialog.showModal(); // a form in it was refused
   localise(document);
   setInterval(() => localise(document), 10_000);

@@ -7,7 +7,7 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.core.exceptions import ValidationError
 
 from webapp.accounts.models import Role, Team, User
-from webapp.accounts.services import normal_email
+from webapp.accounts.services import MOST_LIMIT, normal_email
 from webapp.text import plain_line
 
 EXPIRIES = ((24, "1 day"), (72, "3 days"), (168, "1 week"))
@@ -96,6 +96,23 @@ class AcceptInvitationForm(NameForm):
 
 class TeamForm(forms.Form):
     name = PlainField(label="Team name", max_length=100)
+
+
+class LimitField(forms.IntegerField):
+    """Slots at once; nothing: no limit."""
+
+    def __init__(self, label: str, *, help_text: str) -> None:
+        widget = forms.NumberInput(attrs={"placeholder": "no limit", "inputmode": "numeric", "min": 0, "max": MOST_LIMIT})
+        super().__init__(label=label, required=False, min_value=0, max_value=MOST_LIMIT, widget=widget, help_text=help_text)
+
+
+class TeamLimitsForm(forms.Form):
+    running_limit = LimitField("The team at once", help_text="Slots that all jobs of the team may hold together.")
+    member_running_limit = LimitField("Each member at once", help_text="Slots that one member's jobs may hold.")
+
+
+class MemberLimitForm(forms.Form):
+    running_limit = LimitField("Slots at once", help_text="Wins over the team's limit for its members. Empty: the team's counts.")
 
 
 class InviteForm(forms.Form):

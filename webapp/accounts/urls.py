@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webapp.accounts.views import account, links, sign_in, users
+from webapp.accounts.views import account, limits, links, sign_in, users
 
 urlpatterns = [
     path("sign-in/", sign_in.sign_in, name="sign-in"),
@@ -18,5 +18,7 @@ urlpatterns = [
     path("users/<int:pk>/sign-in-link/", users.user_sign_in_link, name="user-sign-in-link"),
     path("users/<int:pk>/disable/", users.user_disable, name="user-disable"),
     path("users/<int:pk>/enable/", users.user_enable, name="user-enable"),
+    path("users/<int:pk>/limit/", limits.user_limit, name="user-limit"),
     path("teams/", users.team_create, name="team-create"),
+    path("teams/<int:pk>/limits/", limits.team_limits, name="team-limits"),
 ]

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from webapp.jobs.models import Job
 from webapp.jobs.selectors import log_lines
 from webapp.pools.models import Worker
 
-LOG_LINES = 12
-ROWS = 6
-ROW_CHARS = 320
+LOG_LINES = 9
+ROWS = 4
+PART_CHARS = 140
+PARTS = 4
 READ_BYTES = 64 * 2**20  # of the dataset's file: a tenth of a second; rows further on are named by their line alone
 LINE_BYTES = 4 * 2**20
 CURVE_POINTS = 160
@@ -21,8 +24,8 @@ WIDE, HIGH = 600, 96  # of the drawing; it is stretched to the card's width
 @dataclass(frozen=True)
 class Row:
     line: int
-    text: str
-    is_cut: bool
+    parts: tuple[tuple[str, str], ...]
+    """(role, text) of each turn, cut to a readable length."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,23 @@ def _read(path: Path, wanted: set[int]) -> Iterable[Row]:
             if not raw or file.tell() > READ_BYTES or (len(raw) == LINE_BYTES and not raw.endswith(b"\n")):
                 return
             if number in wanted:
-                text = raw.decode(errors="replace").strip()
-                yield Row(number, text[:ROW_CHARS], is_cut=len(text) > ROW_CHARS)
+                yield Row(number, _parts(raw))
+
+
+def _parts(raw: bytes) -> tuple[tuple[str, str], ...]:
+    """The turns of a row; what cannot be read as one is shown as it stands."""
+    try:
+        row = orjson.loads(raw)
+        turns = row["messages"] if "messages" in row else [{"role": name, "content": text} for name, text in row.items()]
+        parts = [(str(turn["role"]), _cut(str(turn["content"]))) for turn in turns]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return (("", _cut(raw.decode(errors="replace"))),)
+    return tuple(parts[-PARTS:]) or (("", "(empty)"),)
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= PART_CHARS else f"{text[: PART_CHARS - 1]}…"
 
 
 def memory_curve(job: Job) -> MemoryCurve | None:

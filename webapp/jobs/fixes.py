@@ -12,6 +12,7 @@ from worker.contract.spec import FinetuneSpec
 
 MOST_DROPOUT = 0.3
 LONGEST_WARM_UP = 0.3
+MOST_PASSES = 4096  # the contract's bound
 SHORTEST_ROW = 64  # tokens; below it hardly a question and its answer fit
 
 
@@ -136,6 +137,8 @@ def smaller_passes(now: Situation) -> Fix | None:
     if rows == 1:
         return None
     fewer = max(n for n in range(1, rows // 2 + 1) if batch % n == 0)
+    if batch // fewer > MOST_PASSES:
+        return None
     training = now.spec.training
     before = f"{training.per_device_train_batch_size:,} and {training.gradient_accumulation_steps:,}"
     return Fix(

@@ -17,7 +17,7 @@ from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
 from webapp.jobs.selectors import ahead_of, queue_position
 from webapp.jobs.settings_table import SettingGroup, settings_table
 from webapp.jobs.spec_text import loading_snippet
-from webapp.jobs.stages import Stage, seconds_between, stages_of
+from webapp.jobs.stages import Stage, seconds_between, stages_of, waits_of
 from webapp.jobs.state_told import state_sentence
 from webapp.jobs.told import Told
 from webapp.jobs.waiting import StartRange, expected_start, waiting_reason
@@ -128,7 +128,7 @@ class JobPage:
 
     @property
     def stages(self) -> list[Stage]:
-        return stages_of(self.job)
+        return stages_of(self.job, waits_of(self.job))
 
     @property
     def memory(self) -> Mapping[str, int]:
@@ -141,7 +141,7 @@ class JobPage:
 
     @property
     def has_figures(self) -> bool:
-        return "step" in self.progress or bool(self.memory)
+        return "loss" in self.progress or (bool(self.memory) and not self.job.is_ended)
 
     @property
     def loss_change(self) -> float | None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.forms import NewJobForm
+from webapp.jobs.machines import memory_of
 from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.spec_text import as_json, as_yaml
@@ -38,6 +39,8 @@ class Preview:
     batch_arithmetic: str
     steps: int | None
     steps_arithmetic: str
+    memory_bytes: int | None
+    """Estimated need of a GPU; None while too little is known."""
     outlook: PoolOutlook | None
     problems: list[Problem]
     yaml: str
@@ -48,13 +51,14 @@ def preview_of(form: NewJobForm) -> Preview:
     """`form` is bound; it need not be valid."""
     form.is_valid()
     spec, chosen = form.spec, form.cleaned_data
-    version = chosen.get("dataset_version")
+    version, model = chosen.get("dataset_version"), chosen.get("base_model")
     steps, arithmetic = steps_of(spec, version) if spec else (None, "")
     return Preview(
         spec=spec,
         batch_arithmetic=_batch(spec) if spec else "",
         steps=steps,
         steps_arithmetic=arithmetic,
+        memory_bytes=memory_of(spec, model=model, version=version) if spec and model and version else None,
         outlook=outlook_of(chosen["pool"]) if chosen.get("pool") else None,
         problems=_problems(form),
         yaml=as_yaml(spec) if spec else "",

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from webapp.accounts.models import User
 from webapp.accounts.permissions import may_run_pools
+from webapp.jobs.clock import database_now
+from webapp.jobs.fair_share import held_jobs, shares_at
 from webapp.jobs.models import Job
 from webapp.jobs.queue import queue_of
-from webapp.jobs.used_time import used_seconds
 from webapp.jobs.waiting import waiting_reason
 from webapp.pools.models import WorkerPool
 
@@ -21,7 +22,7 @@ class QueueRow:
     is_known: bool
     """Of the reader's team, or the reader sees all."""
     used_seconds: float
-    """GPU time that the owner used lately, halved every day."""
+    """GPU time that the owner used lately, halved every day; what runs now counts."""
     reason: str
     is_first: bool
     is_last: bool
@@ -42,7 +43,7 @@ class QueuePage:
 def queue_page(pool: WorkerPool, reader: User) -> QueuePage:
     waiting = queue_of(pool)
     shown = waiting[:MOST_ROWS]
-    used = used_seconds({job.owner_id for job in shown})
+    used = shares_at(database_now(), held=held_jobs()).members
     rows = [_row(job, place, len(waiting), reader, used) for place, job in enumerate(shown, start=1)]
     return QueuePage(pool, rows, len(waiting), may_run_pools(reader))
 

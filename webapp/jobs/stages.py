@@ -15,11 +15,28 @@ class Stage:
     since: str = ""
 
 
-def stages_of(job: Job) -> list[Stage]:
+@dataclass(frozen=True)
+class Waits:
+    """In the queue, over all times that the job was there."""
+
+    seconds: float
+    since: datetime | None
+
+
+def waits_of(job: Job) -> Waits:
+    """From the changes of state: a job that came back from a worker, or was resumed, waited more than once."""
+    seconds, since = 0.0, None
+    moves = job.events.filter(kind="state").order_by("cursor").values_list("at", "data__to")
+    for at, to in moves:
+        if since is not None:
+            seconds += seconds_between(since, at) or 0.0
+        since = at if to == JobStatus.QUEUED else None
+    return Waits(seconds, since)
+
+
+def stages_of(job: Job, waits: Waits) -> list[Stage]:
     """Queued first, then the phases that the worker told of, each once with all its time: evaluations come again and again."""
-    since = _since(job)
-    waited = None if since else seconds_between(job.queued_at, job.started_at or job.ended_at)
-    stages = {"Queued": Stage("Queued", waited, since=since)}
+    stages = {"Queued": _queued(waits)}
     for phase in job.progress.get("phases", []):
         label, began = capitalised(phase["phase"]), datetime.fromisoformat(phase["at"])
         before = stages[label].seconds or 0.0 if label in stages else 0.0
@@ -32,8 +49,10 @@ def stages_of(job: Job) -> list[Stage]:
     return list(stages.values())
 
 
-def _since(job: Job) -> str:
-    return job.queued_at.isoformat() if job.status == JobStatus.QUEUED and job.queued_at else ""
+def _queued(waits: Waits) -> Stage:
+    if waits.since is None:
+        return Stage("Queued", waits.seconds)
+    return Stage("Queued", waits.seconds or None, since=(waits.since - timedelta(seconds=waits.seconds)).isoformat())
 
 
 def seconds_between(begin: datetime | None, end: datetime | None) -> float | None:

@@ -12,12 +12,17 @@ from django.utils import timezone
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
 from webapp.pools.selectors import ONLINE
+from webapp.pools.worker_notes import Kept, Note, foreign_note, kept_on, notes_on
+from worker.contract import OLDEST_PROTOCOL
 
 
 @dataclass(frozen=True)
 class GpuCard:
     gpu: Gpu
     memory_percent: int
+    foreign_percent: int
+    foreign: str
+    """In words; empty while the card is ours alone."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,20 @@ class WorkerCard:
     gpus: tuple[GpuCard, ...]
     memory_percent: int
     """Of the host; shown when there is no GPU."""
+    notes: tuple[Note, ...]
+    kept: tuple[Kept, ...]
+
+    @property
+    def deletable_bytes(self) -> int:
+        return sum(each.files.deletable_bytes for each in self.kept)
+
+    @property
+    def kept_bytes(self) -> int:
+        return sum(each.files.size_bytes for each in self.kept)
+
+    @property
+    def is_too_old(self) -> bool:
+        return bool(self.worker.protocol < OLDEST_PROTOCOL)
 
 
 @dataclass(frozen=True)
@@ -75,9 +94,16 @@ def _worker_card(worker: Any) -> WorkerCard:
         worker=worker,
         is_online=is_online(worker.last_seen_at, now=worker.now),
         jobs=tuple(by_slot.get(slot) for slot in slots),
-        gpus=tuple(GpuCard(gpu, percent(gpu.memory_used_bytes, of=gpu.memory_total_bytes)) for gpu in worker.gpus.all()),
+        gpus=tuple(_gpu_card(gpu) for gpu in worker.gpus.all()),
         memory_percent=percent(worker.host.get("memory_used_bytes", 0), of=worker.host.get("memory_total_bytes", 0)),
+        notes=notes_on(worker),
+        kept=kept_on(worker),
     )
+
+
+def _gpu_card(gpu: Gpu) -> GpuCard:
+    total = gpu.memory_total_bytes
+    return GpuCard(gpu, percent(gpu.memory_used_bytes, of=total), percent(gpu.foreign_used_bytes or 0, of=total), foreign_note(gpu))
 
 
 def is_online(last_seen_at: datetime | None, *, now: datetime | None = None) -> bool:

@@ -136,7 +136,7 @@ def _remove(path: Path) -> None:
 
 
 KINDS = (
-    Kind("checkpoints", "Checkpoints of ended jobs", "Kept for retries, for the days set below.", old_checkpoints),
+    Kind("checkpoints", "Checkpoints of ended jobs", "Kept for retries, for as many days as are set.", old_checkpoints),
     Kind("logs", "Logs of jobs that ended long ago", "Log lines and memory samples; loss curves and events stay.", old_logs),
     Kind("incoming", "Unfinished transfers of workers", "Their attempt is over, and nothing came for a day.", incoming),
     Kind("uploads", "Unfinished dataset uploads", "Nothing came for a day.", uploads),

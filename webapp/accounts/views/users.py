@@ -40,7 +40,7 @@ class NewLink:
 @require_safe
 @must_run_accounts
 def user_list(request: HttpRequest) -> HttpResponse:
-    return _page(request)
+    return users_page(request)
 
 
 @require_POST
@@ -55,7 +55,7 @@ def team_create(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"Team “{team.name}” is there. Invite its people.")
             return redirect("user-list")
-    return _page(request, team_form=form, status=422)
+    return users_page(request, team_form=form, status=422)
 
 
 @never_cache
@@ -64,15 +64,15 @@ def team_create(request: HttpRequest) -> HttpResponse:
 def user_invite(request: HttpRequest) -> HttpResponse:
     form = InviteForm(request.POST)
     if not form.is_valid():
-        return _page(request, invite_form=form, status=422)
+        return users_page(request, invite_form=form, status=422)
     asked = form.cleaned_data
     try:
         token = invite(asked["email"], team=asked["team"], role=asked["role"], by=user_of(request), hours=asked["hours"])
     except EmailTaken as refusal:
         form.add_error("email", str(refusal))
-        return _page(request, invite_form=form, status=409)
+        return users_page(request, invite_form=form, status=409)
     advice = f"Send it to {asked['email']}. It works once, for {asked['hours']} hours, and is not shown again."
-    return _page(request, new_link=NewLink("Invitation link", public_url(request, "link", token), advice))
+    return users_page(request, new_link=NewLink("Invitation link", public_url(request, "link", token), advice))
 
 
 @require_POST
@@ -92,9 +92,9 @@ def user_sign_in_link(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         token = make_sign_in_link(user, by=user_of(request), hours=SIGN_IN_HOURS)
     except DisabledUser as refusal:
-        return _page(request, error=str(refusal), status=409)
+        return users_page(request, error=str(refusal), status=409)
     advice = f"Send it to {user.name}. It signs them in once, within {SIGN_IN_HOURS} hours, lets them set a new password, and is not shown again."
-    return _page(request, new_link=NewLink(f"Sign-in link for {user.name}", public_url(request, "link", token), advice))
+    return users_page(request, new_link=NewLink(f"Sign-in link for {user.name}", public_url(request, "link", token), advice))
 
 
 @require_POST
@@ -104,7 +104,7 @@ def user_disable(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         disable_user(user, by=user_of(request))
     except (LastAdministrator, OwnAccount) as refusal:
-        return _page(request, error=str(refusal), status=409)
+        return users_page(request, error=str(refusal), status=409)
     messages.success(request, f"{user.name} can no longer sign in. Their jobs and datasets stay.")
     return redirect("user-list")
 
@@ -118,7 +118,7 @@ def user_enable(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("user-list")
 
 
-def _page(
+def users_page(
     request: HttpRequest,
     *,
     team_form: TeamForm | None = None,

@@ -1,0 +1,1 @@
+"""Pages of pools and workers, for administrators. Each view parses, calls and renders."""

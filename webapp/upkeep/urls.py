@@ -1,0 +1,11 @@
+"""Addresses of the Settings page."""
+
+from django.urls import path
+
+from webapp.upkeep import views
+
+urlpatterns = [
+    path("", views.settings_page, name="settings"),
+    path("housekeeping", views.policy_change, name="housekeeping-policy"),
+    path("clean", views.clean_now, name="housekeeping-clean"),
+]
