@@ -6,6 +6,7 @@ Each check collects sentences instead of stopping at the first, so that one brok
 import hashlib
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -31,7 +32,6 @@ LEFTOVER = re.compile(r"\.part$|\.tmp|^\.[^.]+\.[0-9a-f]{32}$")
 def assert_invariants(cluster: Cluster) -> None:
     """Call it when everything has been mended and the jobs have ended or wait on purpose (cluster.waiting)."""
     connection.close()
-    _wait_until_dead_attempts_are_gone(cluster)
     problems = [problem for check in CHECKS for problem in check(cluster)]
     assert not problems, "\n".join(["What was promised does not hold:", *problems])
 
@@ -206,14 +206,19 @@ def processes_of(cluster: Cluster) -> list[tuple[psutil.Process, int, int]]:
     return found
 
 
-def _wait_until_dead_attempts_are_gone(cluster: Cluster) -> None:
-    """I8: no process of an attempt that has ended lives on."""
+def dead_attempts_have_no_processes(cluster: Cluster) -> Iterator[str]:
+    """I8: 15 s after an attempt has ended, no process of it lives."""
+    deadline = time.monotonic() + PROCESS_SECONDS
+    while late := _late_processes(cluster):
+        if time.monotonic() > deadline:
+            yield from (f"I8: {process} still works for attempt {number} of job {job}" for process, job, number in late)
+            return
+        time.sleep(0.1)
+
+
+def _late_processes(cluster: Cluster) -> list[tuple[psutil.Process, int, int]]:
     open_ones = set(Attempt.objects.filter(status__in=OPEN_ATTEMPT).values_list("job_id", "number"))
-    wait_until(
-        lambda: all((job, number) in open_ones for _, job, number in processes_of(cluster)),
-        what="I8: the end of processes of attempts that are over",
-        seconds=PROCESS_SECONDS,
-    )
+    return [found for found in processes_of(cluster) if found[1:] not in open_ones]
 
 
 def nothing_is_left_of(agent: Agent) -> None:
@@ -235,6 +240,7 @@ def _events(job: Job, kind: str = "") -> Any:
 
 
 CHECKS = (
+    dead_attempts_have_no_processes,
     every_job_has_ended,
     states_form_one_chain,
     events_come_under_the_newest_fence,
