@@ -172,7 +172,13 @@ class Cluster:
 
 @contextmanager
 def running_cluster(
-    folder: Path, *, databases: Databases, kind: str = "sqlite", clocks: Clocks | None = None, rings: bool = False, **settings_of_web: str
+    folder: Path,
+    *,
+    databases: Databases,
+    kind: str = "sqlite",
+    clocks: Clocks | None = None,
+    rings: bool = False,
+    **settings_of_web: str,
 ) -> Iterator[Cluster]:
     """With `rings` the agents listen to Redis through Celery; otherwise they ask every moment, and start faster."""
     clocks, url = clocks or Clocks(), f"http://127.0.0.1:{free_port()}"
