@@ -46,9 +46,15 @@ class Clocks:
     heartbeat: float = 0.4
     reaper: float = 0.3
     poll: float = 0.4
+    retry: float = 0.3
+    """Before the first retry."""
 
     def of_the_dashboard(self) -> dict[str, str]:
-        return {"NIBBLE_LEASE_SECONDS": f"{self.lease:g}", "NIBBLE_REAPER_SECONDS": f"{self.reaper:g}"}
+        return {
+            "NIBBLE_LEASE_SECONDS": f"{self.lease:g}",
+            "NIBBLE_REAPER_SECONDS": f"{self.reaper:g}",
+            "NIBBLE_RETRY_SECONDS": f"{self.retry:g}",
+        }
 
     def of_agents(self) -> dict[str, str]:
         return {
@@ -206,8 +212,19 @@ def running_cluster(
         stack.enter_context(_folders_in(folder))
         stack.enter_context(ringing_through(redis.url))
         cast = _cast_with_files(folder)
+        stack.enter_context(_last_words(web, reaper))
         web.wait_ready()
         yield Cluster(folder, kind, clocks, databases, redis, web, reaper, url, cast)
+
+
+@contextmanager
+def _last_words(*programs: Program) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for program in programs:
+            program.say()
+        raise
 
 
 def _web(url: str, environment: dict[str, str], log: Path) -> Program:
@@ -219,9 +236,11 @@ def _web(url: str, environment: dict[str, str], log: Path) -> Program:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz", timeout=2).status_code == 200
+        status = httpx.get(f"{url}/healthz", timeout=2).status_code
     except httpx.TransportError:
         return False
+    assert status == 200, f"{url}/healthz: {status}"
+    return True
 
 
 @contextmanager
