@@ -55,7 +55,7 @@ def databases() -> Iterator[Databases]:
 @contextmanager
 def database_at(url: str) -> Iterator[None]:
     """This process reads and writes that database for a while."""
-    kept_settings, kept = connections.settings, getattr(connections._connections, "default", None)
+    kept_settings, kept = connections.settings, getattr(connections._connections, "default", None)  # type: ignore[attr-defined]
     connections.settings = settings.DATABASES = connections.configure_settings({"default": database_from_url(url, data=Path())})
     _forget()
     try:
@@ -69,7 +69,7 @@ def database_at(url: str) -> Iterator[None]:
 
 
 def _forget() -> None:
-    if hasattr(connections._connections, "default"):
+    if hasattr(connections._connections, "default"):  # type: ignore[attr-defined]
         del connections["default"]
 
 

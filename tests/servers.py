@@ -69,6 +69,10 @@ class Server:
             self.process.wait()
         self.process = None
 
+    def kill(self) -> None:
+        """As a power cut does."""
+        self.stop(signal.SIGKILL)
+
     def restart(self, number: signal.Signals | None = None) -> None:
         self.stop(number)
         self.start()

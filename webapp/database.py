@@ -14,6 +14,11 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
 }
 
+# A pool for each process. Under ASGI each request has a thread of its own, and a connection kept for the next one (CONN_MAX_AGE)
+# stays behind with the thread until the garbage collector comes: 57 of them with 8 workers. A new one a request costs 11 ms.
+# reconnect_timeout: after a longer outage the next request tries again at once, instead of waiting for an ever longer pause.
+POOL = {"min_size": 1, "max_size": 16, "timeout": 5.0, "reconnect_timeout": 2.0}
+
 
 def sqlite_database(path: Path) -> dict[str, Any]:
     return {
@@ -24,7 +29,7 @@ def sqlite_database(path: Path) -> dict[str, Any]:
     }
 
 
-def database_from_url(url: str, *, data: Path) -> dict[str, Any]:
+def database_from_url(url: str, *, data: Path, pooled: bool = False) -> dict[str, Any]:
     if not url:
         return sqlite_database(data / "nibble.sqlite3")
     parts = urlsplit(url)
@@ -39,7 +44,6 @@ def database_from_url(url: str, *, data: Path) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": dict(parse_qsl(parts.query)),
-        "CONN_MAX_AGE": 60,
+        "OPTIONS": dict(parse_qsl(parts.query)) | ({"pool": POOL} if pooled else {}),
         "CONN_HEALTH_CHECKS": True,  # a restarted PostgreSQL costs one reconnect, no error
     }

@@ -76,7 +76,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": database_from_url(env.text("DATABASE_URL"), data=DATA_DIR)}
+DATABASES = {"default": database_from_url(env.text("DATABASE_URL"), data=DATA_DIR, pooled=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")

@@ -80,9 +80,7 @@ class Agent(Program):
             self.cable.close()
 
 
-def join(
-    data: Path, *, web_url: str, pool: WorkerPool, cable: CutProxy, environment: Mapping[str, str], slots: int = 1
-) -> Agent:
+def join(data: Path, *, web_url: str, pool: WorkerPool, cable: CutProxy, environment: Mapping[str, str], slots: int = 1) -> Agent:
     """Registers as `worker.agent join` does, without its process."""
     data.mkdir(parents=True, exist_ok=True)
     registration = Registration(protocol=PROTOCOL, name=data.name, slots=slots, host=host_report(data))

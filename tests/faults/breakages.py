@@ -79,7 +79,9 @@ class Breaker:
         if agent is None:
             return None
         agent.freeze()
-        return Breakage("freeze an agent beyond its lease", agent.name, _thawed(agent), after=self.lease * self.chance.uniform(1.2, 2))
+        return Breakage(
+            "freeze an agent beyond its lease", agent.name, _thawed(agent), after=self.lease * self.chance.uniform(1.2, 2)
+        )
 
     def drain_agent(self) -> Breakage | None:
         agent = self._agent()
@@ -164,7 +166,7 @@ class Breaker:
         if agent is None:
             return None
         how(agent.cable)
-        return Breakage(kind, agent.name, lambda: agent.cable.mend() is None, after=seconds)
+        return Breakage(kind, agent.name, _mended(agent), after=seconds)
 
     def _kill(self, program: Program, kind: str) -> Breakage | None:
         if self.busy(program.name) or not program.is_running:
@@ -202,6 +204,14 @@ def _begun(program: Program) -> Mend:
 
     def mend() -> bool:
         program.begin()
+        return True
+
+    return mend
+
+
+def _mended(agent: Agent) -> Mend:
+    def mend() -> bool:
+        agent.cable.mend()
         return True
 
     return mend

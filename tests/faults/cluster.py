@@ -46,9 +46,15 @@ class Clocks:
     heartbeat: float = 0.4
     reaper: float = 0.3
     poll: float = 0.4
+    retry: float = 0.3
+    """Before the first retry."""
 
     def of_the_dashboard(self) -> dict[str, str]:
-        return {"NIBBLE_LEASE_SECONDS": f"{self.lease:g}", "NIBBLE_REAPER_SECONDS": f"{self.reaper:g}"}
+        return {
+            "NIBBLE_LEASE_SECONDS": f"{self.lease:g}",
+            "NIBBLE_REAPER_SECONDS": f"{self.reaper:g}",
+            "NIBBLE_RETRY_SECONDS": f"{self.retry:g}",
+        }
 
     def of_agents(self) -> dict[str, str]:
         return {
@@ -172,7 +178,13 @@ class Cluster:
 
 @contextmanager
 def running_cluster(
-    folder: Path, *, databases: Databases, kind: str = "sqlite", clocks: Clocks | None = None, rings: bool = False, **settings_of_web: str
+    folder: Path,
+    *,
+    databases: Databases,
+    kind: str = "sqlite",
+    clocks: Clocks | None = None,
+    rings: bool = False,
+    **settings_of_web: str,
 ) -> Iterator[Cluster]:
     """With `rings` the agents listen to Redis through Celery; otherwise they ask every moment, and start faster."""
     clocks, url = clocks or Clocks(), f"http://127.0.0.1:{free_port()}"
@@ -200,8 +212,19 @@ def running_cluster(
         stack.enter_context(_folders_in(folder))
         stack.enter_context(ringing_through(redis.url))
         cast = _cast_with_files(folder)
+        stack.enter_context(_last_words(web, reaper))
         web.wait_ready()
         yield Cluster(folder, kind, clocks, databases, redis, web, reaper, url, cast)
+
+
+@contextmanager
+def _last_words(*programs: Program) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for program in programs:
+            program.say()
+        raise
 
 
 def _web(url: str, environment: dict[str, str], log: Path) -> Program:
@@ -213,9 +236,11 @@ def _web(url: str, environment: dict[str, str], log: Path) -> Program:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz", timeout=2).status_code == 200
+        status = httpx.get(f"{url}/healthz", timeout=2).status_code
     except httpx.TransportError:
         return False
+    assert status == 200, f"{url}/healthz: {status}"
+    return True
 
 
 @contextmanager

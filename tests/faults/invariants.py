@@ -50,7 +50,7 @@ def every_job_has_ended(cluster: Cluster) -> Iterator[str]:
 def states_form_one_chain(cluster: Cluster) -> Iterator[str]:
     """I4: each move is allowed and begins where the last one ended; nothing moves after an end."""
     for job in Job.objects.all():
-        moves = [data for data in _events(job, "state").values_list("data", flat=True)]
+        moves = list(_events(job, "state").values_list("data", flat=True))
         now: str = JobStatus.DRAFT
         for move in moves:
             allowed = move["to"] in JOB_MOVES[JobStatus(now)] or move["from"] == move["to"] == JobStatus.STOPPING
@@ -93,7 +93,7 @@ def cursors_and_lines_have_no_gap(cluster: Cluster) -> Iterator[str]:
         if cursors != list(range(1, job.last_cursor + 1)):
             yield f"I3: job {job.pk} has cursors {_gaps(cursors)} and last_cursor {job.last_cursor}"
     for attempt in Attempt.objects.all():
-        lines = list(attempt.events.exclude(seq=None).order_by("cursor").values_list("seq", flat=True))
+        lines = [seq or 0 for seq in attempt.events.exclude(seq=None).order_by("cursor").values_list("seq", flat=True)]
         if lines != list(range(1, attempt.last_seq + 1)):
             yield f"I3: {attempt} has lines {_gaps(lines)} and last_seq {attempt.last_seq}"
 
@@ -123,7 +123,9 @@ def _gaps(numbers: list[int]) -> str:
 def artifacts_are_whole(cluster: Cluster) -> Iterator[str]:
     """I5: every published file has its size and hash, nothing lies half-written among them; checkpoints too."""
     for adapter in Adapter.objects.all():
-        yield from _wrong_files(f"adapter of job {adapter.job_id}", cluster.folder / "adapters" / str(adapter.job_id), adapter.files)
+        yield from _wrong_files(
+            f"adapter of job {adapter.job_id}", cluster.folder / "adapters" / str(adapter.job_id), adapter.files
+        )
     for checkpoint in _checkpoints():
         folder = cluster.folder / "checkpoints" / str(checkpoint.pk)
         yield from _wrong_files(f"checkpoint {checkpoint}", folder, checkpoint.files)
@@ -229,7 +231,9 @@ def nothing_is_left_of(agent: Agent) -> None:
 
 def _carries(process: psutil.Process, mark: str) -> bool:
     try:
-        return process.pid != os.getpid() and process.environ().get("NIBBLE_STARTED_BY", "").startswith(mark) and not is_over(process)
+        return (
+            process.pid != os.getpid() and process.environ().get("NIBBLE_STARTED_BY", "").startswith(mark) and not is_over(process)
+        )
     except (psutil.Error, OSError):
         return False
 

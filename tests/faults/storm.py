@@ -83,11 +83,13 @@ class Storm:
     def _is_broken(self, part: str) -> bool:
         return any(breakage.part == part for breakage in self.broken)
 
-    def _mend_due(self) -> None:
+    def _mend_due(self) -> bool:
+        """True when nothing is broken any more."""
         self.broken = [breakage for breakage in self.broken if not (breakage.is_due and breakage.mend())]
+        return not self.broken
 
     def _mend_all(self) -> None:
-        wait_until(lambda: self._mend_due() or not self.broken, what="everything is mended", seconds=60)
+        wait_until(self._mend_due, what="everything is mended", seconds=60)
 
     def _wait_for_the_end(self) -> None:
         deadline = time.monotonic() + self.plan.seconds

@@ -8,7 +8,7 @@ from tests.faults.storm import Plan, Storm
 from tests.faults.storm_figures import Figures, figures_of
 
 CLOCKS = Clocks(lease=3, heartbeat=0.5, poll=2)
-SETTINGS = {"NIBBLE_RETRY_SECONDS": "0.5", "NIBBLE_MAX_RETRIES": "40"}
+SETTINGS = {"NIBBLE_MAX_RETRIES": "40"}
 """A storm ends more attempts of a job than a year of bad nights; the rule against poison jobs stays."""
 
 

@@ -99,4 +99,3 @@ def table(figures: Figures, *, seed: int) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join([*(f"{name:<{width}}  {value}" for name, value in rows), *figures.broken])
-

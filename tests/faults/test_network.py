@@ -8,7 +8,7 @@ from tests.faults.agents import events_file
 from tests.faults.cluster import Clocks, Cluster
 from tests.programs import is_over
 from tests.waiting import wait_until
-from webapp.jobs.models import Attempt, JobEvent
+from webapp.jobs.models import JobEvent
 from webapp.pools.models import WorkerPool
 
 CLOCKS = Clocks(lease=3)
@@ -118,7 +118,9 @@ def test_batches_doubled_and_out_of_order(cluster: Cluster, pool: WorkerPool) ->
     assert cluster.wait_for(job).status == "succeeded"
     assert cluster.steps(job) == list(range(1, 151))
     told = list(JobEvent.objects.filter(attempt=attempt, kind="log").order_by("seq").values_list("data__text", flat=True))
-    assert [text for text in told if text.startswith("step")] == [f"step {n} loss {round(4.0 / (1 + n / 10), 4)}" for n in range(1, 151)]
+    assert [text for text in told if text.startswith("step")] == [
+        f"step {n} loss {round(4.0 / (1 + n / 10), 4)}" for n in range(1, 151)
+    ]
 
 
 def test_f32_a_worker_whose_clock_is_an_hour_off(cluster: Cluster, pool: WorkerPool, tmp_path: Path) -> None:

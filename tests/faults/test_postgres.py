@@ -62,7 +62,9 @@ def test_f13_postgres_is_away_for_three_leases(cluster: Cluster, pool: WorkerPoo
     (before,) = cluster.attempts(job)
     cluster.postgres.stop(cluster.postgres.immediate_stop)
     run = agent.run(job)
-    wait_until(lambda: (run / "events.jsonl").read_bytes().count(b'"metrics"') * 0.02 > 3 * CLOCKS.lease, what="three leases of training")
+    wait_until(
+        lambda: (run / "events.jsonl").read_bytes().count(b'"metrics"') * 0.02 > 3 * CLOCKS.lease, what="three leases of training"
+    )
     cluster.postgres.start()
     assert cluster.wait_for(job, seconds=60).status == "succeeded"
     assert cluster.statuses(job) == ["succeeded"]

@@ -20,8 +20,8 @@ CLOCKS = Clocks(lease=8, poll=600)
 def test_f08_redis_is_killed_and_starts_empty(cluster: Cluster, pool: WorkerPool) -> None:
     """Twenty jobs are queued when it goes; once workers hear it again the reaper rings, and all run once."""
     jobs = [cluster.submit(f"steps=1 #{number}", pool=pool) for number in range(20)]
-    cluster.redis.process.kill()
-    cluster.redis.restart()
+    cluster.redis.kill()
+    cluster.redis.start()
     agents = [cluster.agent(name, pool=pool) for name in ("one", "two")]
     for job in jobs:
         assert cluster.wait_for(job).status == "succeeded"
