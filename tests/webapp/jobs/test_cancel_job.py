@@ -1,14 +1,15 @@
 """Cancel: at once while waiting, by asking while held, and never after the end."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 
 import pytest
-from django.db import connection
 
 from tests.cast import Cast, meet_the_cast
+from tests.webapp.jobs.racing import RACES, at_once
+from tests.webapp.jobs.test_finish import Publisher, succeeded
 from tests.webapp.jobs.work import claimed, failed, stopped, submitted
 from webapp.jobs.finish import finish_attempt
-from webapp.jobs.models import Attempt, Job, JobStatus
+from webapp.jobs.models import Job, JobStatus
 from webapp.jobs.services import JobRefused, cancel_job
 
 
@@ -71,28 +72,16 @@ def test_a_cancel_that_was_accepted_stays_one(cast: Cast):
 @pytest.mark.django_db(transaction=True)
 def test_cancel_racing_with_the_end_has_two_outcomes():
     cast = meet_the_cast()
-    for _ in range(10):
+    outcomes: Counter[tuple[bool, str]] = Counter()
+    for number in range(RACES):
         job, attempt = claimed(cast)
-        with ThreadPoolExecutor(2) as both:
-            cancelled = both.submit(_try_to_cancel, job.pk, cast)
-            both.submit(_end, attempt.pk).result()
+        finish = failed(attempt) if number % 2 else succeeded(attempt)
+        cancelled, ended_with = at_once(
+            lambda job=job: cancel_job(job, by=cast.alice, save=False),  # type: ignore[misc]
+            lambda attempt=attempt, finish=finish: finish_attempt(attempt, finish, publish=Publisher()),  # type: ignore[misc]
+        )
+        assert not isinstance(ended_with, Exception), ended_with
+        assert cancelled is None or (isinstance(cancelled, JobRefused) and "already ended" in str(cancelled))
         status = Job.objects.get(pk=job.pk).status
-        assert (cancelled.result(), status) in {(True, JobStatus.CANCELLED), (False, JobStatus.FAILED)}
-
-
-def _try_to_cancel(pk: int, cast: Cast) -> bool:
-    try:
-        cancel_job(Job.objects.get(pk=pk), by=cast.alice, save=False)
-    except JobRefused:
-        return False
-    finally:
-        connection.close()
-    return True
-
-
-def _end(pk: int) -> None:
-    try:
-        attempt = Attempt.objects.select_related("worker", "job").get(pk=pk)
-        finish_attempt(attempt, failed(attempt), publish=refuse_to_publish)
-    finally:
-        connection.close()
+        outcomes[cancelled is None, "cancelled" if status == JobStatus.CANCELLED else "ended"] += 1
+    assert set(outcomes) <= {(True, "cancelled"), (False, "ended")}

@@ -1,12 +1,12 @@
 """Pause, resume, retry, priority: who may, when, and what becomes of the job."""
 
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
 
 from tests.cast import Cast, meet_the_cast
+from tests.webapp.jobs.racing import RACES, at_once
 from tests.webapp.jobs.test_finish import Publisher, succeeded
 from tests.webapp.jobs.work import (
     able_to_pause,
@@ -265,34 +265,23 @@ def test_the_priority_of_others_and_of_ended_jobs_stays(cast: Cast):
 
 @pytest.mark.django_db(transaction=True)
 def test_pause_racing_with_the_end_has_two_outcomes():
+    """The end wins, before or after the pause was taken; whoever was refused is told that the job has ended."""
     cast = meet_the_cast()
     able_to_pause(cast)
-    for _ in range(10):
+    outcomes: Counter[tuple[bool, str]] = Counter()
+    for number in range(RACES):
         job, attempt = claimed(cast)
-        with ThreadPoolExecutor(2) as both:
-            asked = both.submit(_try_to_pause, job.pk, cast)
-            both.submit(_end, attempt.pk).result()
-        assert fresh(job).status == JobStatus.FAILED, "the end wins, before or after the pause"
-        assert (asked.result(), "pausing" in _states(job)) in {(True, True), (False, False)}
+        finish = failed(attempt) if number % 2 else succeeded(attempt)
+        asked, ended_with = at_once(
+            lambda job=job: pause_job(job, by=cast.alice),  # type: ignore[misc]
+            lambda attempt=attempt, finish=finish: finish_attempt(attempt, finish, publish=Publisher()),  # type: ignore[misc]
+        )
+        assert not isinstance(ended_with, Exception), ended_with
+        assert asked is None or (isinstance(asked, JobRefused) and "already ended" in str(asked))
+        assert fresh(job).status == (JobStatus.FAILED if number % 2 else JobStatus.SUCCEEDED)
+        outcomes[asked is None, "pausing" if "pausing" in _states(job) else "never pausing"] += 1
+    assert set(outcomes) <= {(True, "pausing"), (False, "never pausing")}
 
 
 def _states(job: Job) -> list[str]:
     return [event.data["to"] for event in job.events.filter(kind="state").order_by("cursor")]
-
-
-def _try_to_pause(pk: int, cast: Cast) -> bool:
-    try:
-        pause_job(Job.objects.get(pk=pk), by=cast.alice)
-    except JobRefused:
-        return False
-    finally:
-        connection.close()
-    return True
-
-
-def _end(pk: int) -> None:
-    try:
-        attempt = Attempt.objects.select_related("worker", "job").get(pk=pk)
-        finish_attempt(attempt, failed(attempt), publish=Publisher())
-    finally:
-        connection.close()

@@ -1,6 +1,13 @@
 """Leases that ran out."""
 
-from tests.cast import Cast
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from tests.cast import Cast, meet_the_cast
 from tests.webapp.jobs.work import batch, claimed, expire, log, submitted
 from webapp.jobs.ingest import store_batch
 from webapp.jobs.models import Attempt, AttemptStatus, Job, JobStatus
@@ -44,3 +51,30 @@ def test_only_pools_with_work_and_workers_are_rung(cast: Cast):
     assert pools_with_work() == [cast.pool]
     Worker.objects.update(state=Worker.State.DRAINING)
     assert pools_with_work() == []
+
+
+def test_a_retried_job_is_rung_when_its_pause_is_over(cast: Cast):
+    job = submitted(cast)
+    Job.objects.filter(pk=job.pk).update(not_before=timezone.now() + timedelta(seconds=60))
+    assert pools_with_work() == []
+    Job.objects.filter(pk=job.pk).update(not_before=timezone.now() - timedelta(seconds=1))
+    assert pools_with_work() == [cast.pool]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_reapers_at_once_lose_an_attempt_once():
+    cast = meet_the_cast()
+    job, attempt = claimed(cast)
+    expire(attempt)
+
+    def reap(_: int) -> int:
+        try:
+            return reap_once()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as reapers:
+        assert sum(reapers.map(reap, range(8))) == 1
+    job.refresh_from_db()
+    assert (job.status, job.retries) == (JobStatus.QUEUED, 1)
+    assert job.events.filter(kind="attempt", data__to="lost").count() == 1

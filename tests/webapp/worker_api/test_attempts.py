@@ -83,6 +83,19 @@ def test_a_newer_worker_is_told_to_wait_for_an_upgrade(cast: Cast, door: Knock):
     assert code_of(door.post("claim", '{"protocol": 999, "free_memory_bytes": 8000000000}')) == (426, "newer_worker")
 
 
+def test_a_worker_that_is_too_old_is_told_to_be_updated(cast: Cast, door: Knock):
+    submitted(cast)
+    assert code_of(door.post("claim", '{"protocol": 0, "free_memory_bytes": 1}')) == (426, "older_worker")
+
+
+def test_no_job_starts_while_the_dashboards_disk_is_short(cast: Cast, door: Knock, settings: Any):
+    job = submitted(cast)
+    settings.MIN_FREE_BYTES = 2**62
+    assert door.post("claim", CLAIM).status_code == 204
+    settings.MIN_FREE_BYTES = 0
+    assert door.post("claim", CLAIM).json()["job_id"] == job.pk
+
+
 @pytest.mark.parametrize(
     "body", ["", "not json", "[]", '{"slot": -1, "free_memory_bytes": 8000000000}', '{"free_memory_bytes": 1, "owner": 1}', "\x00"]
 )
