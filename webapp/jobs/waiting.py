@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from webapp.disk import disk_state
 from webapp.jobs.expected import StartRange as StartRange
 from webapp.jobs.expected import expected_start as expected_start
 from webapp.jobs.expected import why_no_start as why_no_start
@@ -24,7 +25,8 @@ def waiting_reason(job: Job, *, pool: PoolNow | None = None) -> str:
         return ""
     pool = pool or pool_now(job.pool_id)
     return (
-        _no_worker(job, pool)
+        disk_state().reason
+        or _no_worker(job, pool)
         or _too_large(job, list(pool.machines.values()))
         or _pause(job, now=pool.now)
         or f"{_before(pool.ahead_of(job))}; {_limit(job, pool.limits) or hold_up(job, pool)}."

@@ -1,7 +1,5 @@
 """The door of checkpoints: put file by file, kept once all are there, handed to the attempt that goes on from one."""
 
-import shutil
-
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from webapp.artifacts import BadArtifact
@@ -31,7 +29,6 @@ def publish(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         keep(attempt, uploaded)
     except StaleAttempt:
-        shutil.rmtree(incoming_checkpoint(attempt, step=uploaded.step), ignore_errors=True)
         raise stale(attempt, told_step=uploaded.step) from None
     except BadArtifact as bad:
         raise Refusal(409, "file_missing", str(bad)) from None
