@@ -48,9 +48,9 @@ def newest_step(folder: Path) -> int:
 def files_of(folder: Path) -> tuple[ArtifactFile, ...]:
     """All files with their hashes, which are checked against the manifest's."""
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    odd = [path.name for path in paths if not path.is_file() or not re.fullmatch(FILE_NAME, path.name)]
+    odd = [path.name for path in paths if not re.fullmatch(FILE_NAME, path.name)]
     if odd:
-        raise TornCheckpoint(f"{odd[0]} is no plain file with a plain name")
+        raise TornCheckpoint(f"{odd[0]} has no plain name")
     files = tuple(ArtifactFile(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path)) for path in paths)
     wrong = _unlike_manifest(folder, {file.name: file.sha256 for file in files})
     if wrong:

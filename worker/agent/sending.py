@@ -40,13 +40,7 @@ class CheckpointSender(threading.Thread):
 
     def run(self) -> None:
         while not self._ending.is_set():
-            try:
-                self._turn()
-            except Exception:  # a full disk, say: the next checkpoint may do better
-                if self._ending.is_set():
-                    return
-                logger.exception("Sending a checkpoint of attempt %s", self._order.attempt_id)
-                self._delay = LONGEST_PAUSE
+            self._turn()
             self._wake.wait(max(self._delay, self._pace.batch_seconds))
             self._wake.clear()
 
@@ -67,35 +61,36 @@ class CheckpointSender(threading.Thread):
 
     def _turn(self) -> None:
         newest = newest_in(self._run_directory.checkpoints)
-        if newest is None or newest.step <= self._done_step or not self._hold(newest):
+        if newest is None or newest.step <= self._done_step:
             return
         try:
+            self._hold(newest)
             self._send(newest.step)
+        except FileNotFoundError:  # rotated away before it was held; there is a newer one
+            self._let_go()
+        except TornCheckpoint as torn:
+            self._give_up(str(torn))
         except DoorAway as away:
             self._trouble(f"the dashboard answers {away}" if away.status == 500 else "")
         except DoorRefused as refusal:
             self._refused(refusal)
+        except Exception as error:  # whoever waits for this checkpoint must not wait for ever
+            if not self._ending.is_set():  # else the door was closed under us
+                logger.exception("Sending a checkpoint of attempt %s", self._order.attempt_id)
+                self._give_up(repr(error))
         else:
             logger.debug("Checkpoint %s of attempt %s is on the dashboard.", newest.step, self._order.attempt_id)
             self.sent_step = newest.step
             self._done()
 
-    def _hold(self, checkpoint: Checkpoint) -> bool:
+    def _hold(self, checkpoint: Checkpoint) -> None:
         """Hard links: the trainer may rotate the checkpoint away while it is on its way."""
         if self._held_step == checkpoint.step:
-            return True
+            return
         self._let_go()
-        try:
-            _link_all(checkpoint.path, self._outbox)
-            self._files = files_of(self._outbox)
-        except FileNotFoundError:  # rotated away just now; there is a newer one
-            return False
-        except TornCheckpoint as torn:
-            self._held_step = checkpoint.step
-            self._give_up(str(torn))
-            return False
         self._held_step = checkpoint.step
-        return True
+        _link_all(checkpoint.path, self._outbox)
+        self._files = files_of(self._outbox)
 
     def _send(self, step: int) -> None:
         """A file that arrived is not sent again after an outage."""
@@ -144,6 +139,8 @@ def _link_all(folder: Path, to: Path) -> None:
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir()
     for path in folder.iterdir():
+        if path.is_dir():
+            raise TornCheckpoint(f"{path.name} is no plain file")
         link_or_copy(path, to / path.name)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tests.worker.agent.dashboard import Dashboard, running_dashboard
+from tests.worker.agent.orders import DATASET
+from tests.worker.agent.scripted_door import ScriptedDoor, scripted_door
 from tests.worker.agent.tiny_model import write_model
 from webapp.pools.models import WorkerPool
 
@@ -25,3 +27,12 @@ def dashboard(
 def pool(dashboard: Dashboard, request: pytest.FixtureRequest) -> WorkerPool:
     """Each test has a pool of its own, so that no other test's worker takes its jobs."""
     return dashboard.new_pool(re.sub(r"\W+", "-", request.node.name)[-50:].strip("-"))
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedDoor]:
+    """A door that speaks the contract, for attempts of the scripted trainer."""
+    monkeypatch.setenv("NIBBLE_TRAINER_MODULE", "tests.fake_trainer")
+    with scripted_door() as door:
+        door.dataset = DATASET
+        yield door
