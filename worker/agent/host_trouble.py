@@ -7,7 +7,7 @@ from pathlib import Path
 # 13, 31, 43 and 45 are a program's own faults.
 XIDS = "48|63|64|74|79|92|94|95|110|119|120|140"
 TROUBLE = re.compile(
-    rf"\bXid\b[^\n]*?:\s*(?:{XIDS})\b|fallen off the bus|uncorrectable ECC error|\bGPU is lost\b|"
+    rf"\bXid\b(?: \([^)]*\))?:? (?:{XIDS})\b|fallen off the bus|uncorrectable ECC error|\bGPU is lost\b|"
     r"Unable to determine the device handle for GPU|CUDA driver initialization failed|NVML: Unknown Error",
     re.IGNORECASE,
 )

@@ -91,6 +91,6 @@ def _download_once(door: Door, order: WorkOrder, file: ArtifactFile, target: Pat
 def _unusable(resume: ResumeFrom, why: str) -> AttemptFailed:
     return AttemptFailed(
         "checkpoint_unusable",
-        f"The checkpoint of step {resume.step} could not be fetched: {why}.",
+        f"The checkpoint of step {resume.step} could not be fetched: {why.rstrip('.')}.",
         "Retry the job from the beginning, or from another checkpoint.",
     )

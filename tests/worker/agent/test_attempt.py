@@ -2,41 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.worker.agent.orders import DATASET, work_order
-from tests.worker.agent.scripted_door import ScriptedDoor, refusal, scripted_door
-from tests.worker.agent.tiny_model import write_model
-from worker.agent.attempt import Attempt
-from worker.agent.knocking import Door
-from worker.agent.pace import Pace
-from worker.agent.policy import load_policy
+from tests.worker.agent.attempts import paced, start
+from tests.worker.agent.orders import DATASET
+from tests.worker.agent.scripted_door import ScriptedDoor, refusal
 from worker.agent.run_directories import prune
-
-QUICK = Pace(heartbeat_seconds=0.2, batch_seconds=0.05, stop_seconds=0.5, discard_seconds=0.5, grace_seconds=0.5)
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedDoor]:
-    monkeypatch.setenv("NIBBLE_TRAINER_MODULE", "tests.fake_trainer")
-    with scripted_door() as door:
-        door.dataset = DATASET
-        yield door
+def door(scripted: ScriptedDoor) -> ScriptedDoor:
+    return scripted
 
 
 def run(door: ScriptedDoor, data: Path, script: str = "steps=3", **changes: Any) -> dict[str, Any]:
     """Runs an attempt to its end; returns the last Finish, or nothing."""
-    model = write_model(data / "model")
-    spec = {"base_model": {"kind": "folder", "name_or_path": str(model)}, "training": {"max_steps": 3}}
-    order = work_order(job_name=script, **{"spec": spec, **changes})
-    policy = load_policy(data, slots=1)
-    with Door(door.url, "nbw_x") as client, Door(door.url, "nbw_x") as reporting, Door(door.url, "nbw_x") as sending:
-        doors = {"door": client, "reporting_door": reporting, "sending_door": sending}
-        Attempt(order, **doors, data=data, pace=QUICK, policy=policy, mark=f"{data}#0").run()
+    start(door, data, script, pace=paced(stop_seconds=0.5), **changes).wait()
     return door.finished[-1] if door.finished else {}
 
 

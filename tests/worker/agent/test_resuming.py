@@ -81,7 +81,7 @@ def test_a_checkpoint_that_is_gone_ends_the_attempt(scripted: ScriptedDoor, lost
     end = again(scripted, tmp_path / "other").wait()
     assert (end["cause"], end["message"]) == (
         "checkpoint_unusable",
-        f"The checkpoint of step {scripted.kept[-1]} could not be fetched: The checkpoint was removed..",
+        f"The checkpoint of step {scripted.kept[-1]} could not be fetched: The checkpoint was removed.",
     )
 
 
