@@ -178,6 +178,7 @@ def running_dashboard(folder: Path, *, model: Path, lease_seconds: float) -> Ite
             "REDIS_URL": redis.enter_context(redis_server(password="for tests only")),
             "NIBBLE_LEASE_SECONDS": str(lease_seconds),
             "NIBBLE_REAPER_SECONDS": "0.3",
+            "NIBBLE_RETRY_SECONDS": "0.2",
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True)
         programs.enter_context(_program([sys.executable, "manage.py", "reaper"], env, folder / "reaper.log"))

@@ -1,7 +1,6 @@
 """A host's supervisor as a real process at the scripted door: it drains, follows the pool's policy, and leaves strangers' GPUs alone."""
 
 import json
-import os
 import signal
 import socket
 import time
@@ -186,7 +185,7 @@ def tell(file: Path, *used: int, lost: int | None = None) -> None:
     gpus = [{"uuid": f"GPU-{n}", "used": held, "total": 80 * GB, "is_lost": n == lost} for n, held in enumerate(used)]
     part = file.with_suffix(".part")
     part.write_text(json.dumps(gpus))
-    os.replace(part, file)
+    part.replace(file)
 
 
 def foreign(door: ScriptedDoor) -> list[int]:
