@@ -9,7 +9,8 @@ from webapp.launcher.ports import names_of_this_machine
 
 # Browsers send next to nothing. Compressing the same bytes for each of 1000 sockets would cost a core.
 SOCKETS = ("--ws-max-size", "65536", "--ws-per-message-deflate", "false")
-TRAINER_STOP_SECONDS = 30.0  # the agent ends its trainer first
+DRAIN_SECONDS = 25.0  # the worker's own default (worker/agent/pace.py): its jobs save a checkpoint and go back to the queue
+OVERTIME_SECONDS = 5.0
 
 
 def child_environment(*, data: Path, redis_url: str, host: str) -> dict[str, str]:
@@ -46,4 +47,12 @@ def local_worker(*, folder: Path, address: str, environment: dict[str, str]) -> 
     """It joined once; the port and the Redis of today may be others."""
     environment = environment | {"NIBBLE_DASHBOARD_URL": address, "NIBBLE_BROKER_URL": environment["REDIS_URL"]}
     command = [sys.executable, "-m", "worker.agent", "run", "--data", str(folder)]
-    return Program("worker", command, environment, stop_first=True, stop_seconds=TRAINER_STOP_SECONDS)
+    return Program("worker", command, environment, stop_first=True, stop_seconds=_drain_seconds(environment) + OVERTIME_SECONDS)
+
+
+def _drain_seconds(environment: dict[str, str]) -> float:
+    """A value that makes no sense ends the worker with a sentence of its own; stopping it goes on."""
+    try:
+        return float(environment.get("NIBBLE_DRAIN_SECONDS") or DRAIN_SECONDS)
+    except ValueError:
+        return DRAIN_SECONDS
