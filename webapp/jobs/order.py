@@ -56,25 +56,28 @@ def _queued(pool: int) -> list[Waiting]:
 def in_order(queued: Iterable[Waiting], *, shares: Shares, each: float) -> list[Waiting]:
     """`queued`: by the time of queueing. `each`: seconds that a job counts for once it is taken."""
     ordered: list[Waiting] = []
+    teams, members = defaultdict(float, shares.teams), defaultdict(float, shares.members)
     first = sorted(queued, key=lambda job: (-job.priority, -job.rank))  # stable: the time of queueing stays the order in each
     for _, band in groupby(first, key=lambda job: (job.priority, job.rank)):
-        ordered += _interleaved(list(band), shares=shares, each=each)
+        ordered += _interleaved(list(band), teams=teams, members=members, each=each)
     return ordered
 
 
-def _interleaved(band: list[Waiting], *, shares: Shares, each: float) -> list[Waiting]:
-    """What a member will have used when their turn comes orders the jobs of a team; what the team will have used, the teams'."""
-    members: defaultdict[tuple[int, int], float] = defaultdict(float)
+def _interleaved(
+    band: list[Waiting], *, teams: defaultdict[int, float], members: defaultdict[int, float], each: float
+) -> list[Waiting]:
+    """What a member will have used when their turn comes orders the jobs of a team; what the team will have used, the teams'.
+
+    `teams` and `members` go on to what they will have used once the whole band is taken.
+    """
     of_members = []
     for job in band:
-        key = (job.team, job.owner)
-        of_members.append((shares.members.get(job.owner, 0.0) + members[key], job))
-        members[key] += each * job.slots
+        of_members.append((members[job.owner], job))
+        members[job.owner] += each * job.slots
     of_members.sort(key=lambda pair: (pair[0], pair[1].queued_at, pair[1].job))
-    teams: defaultdict[int, float] = defaultdict(float)
     of_teams = []
     for used, job in of_members:
-        of_teams.append((shares.teams.get(job.team, 0.0) + teams[job.team], used, job))
+        of_teams.append((teams[job.team], used, job))
         teams[job.team] += each * job.slots
     of_teams.sort(key=lambda entry: (entry[0], entry[1], entry[2].queued_at, entry[2].job))
     return [job for _, _, job in of_teams]

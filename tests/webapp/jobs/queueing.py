@@ -29,7 +29,9 @@ def several(cast: Cast, owner: User, count: int, **fields: Any) -> list[Job]:
     return [queued(cast, owner, name=f"{owner.name} {n}", ago=1000 - n / 1000, **fields) for n in range(count)]
 
 
-def machine(cast: Cast, *, name: str, slots: int = 1, gpus: int = 0, gib: float = 80, foreign_gib: float = 0, **fields: Any) -> Worker:
+def machine(
+    cast: Cast, *, name: str, slots: int = 1, gpus: int = 0, gib: float = 80, foreign_gib: float = 0, **fields: Any
+) -> Worker:
     about = {"protocol": PROTOCOL, "last_seen_at": datetime.now(UTC) + timedelta(hours=1), **fields}
     worker = Worker.objects.create(pool=cast.pool, name=name, token_hash=name.ljust(64, "-"), slots=slots, **about)
     for index in range(gpus):

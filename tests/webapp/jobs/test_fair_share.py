@@ -90,7 +90,11 @@ def test_the_team_that_used_least_goes_first_then_the_member(cast: Cast) -> None
 
 def test_rank_and_priority_go_before_shares(cast: Cast) -> None:
     used(cast, alice=10_000)
-    usual, ranked, high = (queued(cast, cast.charlie), queued(cast, cast.alice, queue_rank=1), queued(cast, cast.alice, priority=30))
+    usual, ranked, high = (
+        queued(cast, cast.charlie),
+        queued(cast, cast.alice, queue_rank=1),
+        queued(cast, cast.alice, priority=30),
+    )
     worker = machine(cast, name="m", slots=3)
     orders = [asks(worker, slot=slot) for slot in range(3)]
     assert [order.job_id for order in orders if order] == [high.pk, ranked.pk, usual.pk]

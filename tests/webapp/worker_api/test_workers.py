@@ -11,8 +11,9 @@ from webapp.catalog.models import BaseModel
 from webapp.pools.models import JoinToken, Worker
 from webapp.pools.services import drain_worker, new_join_token, revoke_worker
 from webapp.secrets import token_hash
+from worker.contract import PROTOCOL
 from worker.contract.model_shape import ModelReport, ModelShape
-from worker.contract.orders import Heartbeat, HeartbeatReply, HostReport, Registered, Registration
+from worker.contract.orders import GpuReport, Heartbeat, HeartbeatReply, HostReport, Registered, Registration
 
 HOST = HostReport(cpu_count=2, memory_total_bytes=8, memory_used_bytes=4, disk_free_bytes=9)
 REGISTRATION = Registration(name="gpu-1", slots=2, host=HOST)
@@ -101,6 +102,24 @@ def test_a_heartbeat_works(cast: Cast) -> None:
     worker = Worker.objects.get(pk=cast.worker.pk)
     assert worker.last_seen_at is not None
     assert (worker.host["cpu_count"], worker.versions) == (2, {"torch": "2.13.0"})
+
+
+def test_the_pools_policy_comes_with_the_reply(cast: Cast) -> None:
+    type(cast.pool).objects.update(jobs_per_gpu=2, offline_limit_seconds=300, max_cache_bytes=5)
+    gpu = GpuReport(index=0, uuid="GPU-1", name="H100", memory_total_bytes=80, memory_used_bytes=1, foreign_used_bytes=38)
+    host = HOST.model_copy(update={"gpus": (gpu,)})
+    policy = HeartbeatReply.model_validate_json(post("heartbeat", HEARTBEAT.model_copy(update={"host": host})).content).policy
+    assert policy is not None
+    assert (policy.slots, policy.offline_limit_seconds, policy.max_cache_bytes) == (2, 300, 5)
+    worker = Worker.objects.get(pk=cast.worker.pk)
+    assert worker.protocol == PROTOCOL
+    assert worker.gpus.get().foreign_used_bytes == 38
+
+
+def test_a_worker_of_protocol_1_hears_of_no_policy(cast: Cast) -> None:
+    reply = post("heartbeat", HEARTBEAT.model_copy(update={"protocol": 1})).json()
+    assert "policy" not in reply
+    assert Worker.objects.get(pk=cast.worker.pk).protocol == 1
 
 
 def test_a_draining_worker_hears_of_it(cast: Cast) -> None:
