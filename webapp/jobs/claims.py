@@ -4,7 +4,9 @@ One claim of a pool at a time: on PostgreSQL the pool's row is locked, on SQLite
 start. So each sees what the one before it took: shares and limits are exact, and nobody has to try again (docs/decisions/0021).
 """
 
+from collections import defaultdict
 from datetime import timedelta
+from threading import Lock
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -23,6 +25,9 @@ from worker.contract.dataset import DatasetRef
 from worker.contract.orders import Claim, WorkOrder
 from worker.contract.spec import FinetuneSpec
 
+_turns: defaultdict[int, Lock] = defaultdict(Lock)
+"""By pool. Claims of this process line up here; SQLite's own waiters sleep up to 100 ms between tries, and in no order."""
+
 
 def claim_job(worker: Worker, claim: Claim) -> WorkOrder | None:
     """The job that the slot is to run; None when there is nothing to do for it, or the worker may take nothing."""
@@ -31,8 +36,8 @@ def claim_job(worker: Worker, claim: Claim) -> WorkOrder | None:
     _close_what_the_slot_left(worker, claim.slot)
     if not Job.objects.filter(pool=worker.pool_id, status=JobStatus.QUEUED).exists():  # idle slots ask often; no lock for them
         return None
-    with transaction.atomic():
-        WorkerPool.objects.select_for_update(no_key=True).get(pk=worker.pool_id)
+    with _turns[worker.pool_id], transaction.atomic():
+        WorkerPool.objects.select_for_update(no_key=True).values_list("pk").get(pk=worker.pool_id)
         return _take_first(turn_of(worker, claim, now=database_now()))
 
 

@@ -5,13 +5,12 @@ there are members with queued jobs, not as many as there are jobs (docs/decision
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
 
 from webapp.jobs.fair_share import Shares
-from webapp.jobs.models import Job
 
 _GROUP = ("priority", "queue_rank", "team_id", "owner_id")
 _BACKWARDS = ", ".join(f"n.{column} DESC" for column in _GROUP)
@@ -36,15 +35,16 @@ WITH RECURSIVE groups(id) AS (
   FROM groups JOIN jobs_job g ON g.id = groups.id
 )"""  # noqa: S608
 POOLS_ASKED = 1 + len(_GROUP)  # how often the pool stands in GROUPS
-FIRST = """
-SELECT (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
+ROWS = "SELECT h.priority, h.queue_rank, h.team_id, h.owner_id, h.queued_at, h.id FROM jobs_job h"
+FIRST = f"""
+{ROWS} JOIN (SELECT (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
         AND f.priority = g.priority AND f.queue_rank = g.queue_rank AND f.team_id = g.team_id AND f.owner_id = g.owner_id
-        AND {condition} ORDER BY f.queued_at, f.id LIMIT 1)
-FROM groups JOIN jobs_job g ON g.id = groups.id"""
-NEXT = """
-SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
+        AND {{condition}} ORDER BY f.queued_at, f.id LIMIT 1) AS id
+FROM groups JOIN jobs_job g ON g.id = groups.id) firsts ON firsts.id = h.id"""  # noqa: S608
+NEXT = f"""
+{ROWS} WHERE h.id = (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
 AND f.priority = %s AND f.queue_rank = %s AND f.team_id = %s AND f.owner_id = %s AND (f.queued_at, f.id) > (%s, %s)
-AND {condition} ORDER BY f.queued_at, f.id LIMIT 1"""
+AND {{condition}} ORDER BY f.queued_at, f.id LIMIT 1)"""  # noqa: S608
 
 Place = tuple[int, int, float, float, datetime, int]
 """Sorts as the queue does: the smaller goes first."""
@@ -85,14 +85,15 @@ def next_in_group(pool: int, head: Head, condition: Condition) -> Head | None:
 
 
 def as_stored(moment: datetime) -> Any:
-    """SQLite keeps moments as text."""
+    """SQLite keeps moments as text, in UTC."""
     return connection.ops.adapt_datetimefield_value(moment)
+
+
+def as_read(moment: Any) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
 def _heads(sql: str, *values: Any) -> list[Head]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        found = [row[0] for row in cursor.fetchall() if row[0] is not None]
-    rows = Job.objects.filter(pk__in=found)
-    known = rows.values_list("priority", "queue_rank", "team_id", "owner_id", "queued_at", "pk")
-    return [Head(priority, rank, team, owner, at, job) for priority, rank, team, owner, at, job in known if at]
+        return [Head(*row[:4], as_read(row[4]), row[5]) for row in cursor.fetchall()]
