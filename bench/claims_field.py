@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import close_old_connections
+
 from tests.cast import SHAPE, meet_the_cast
 from webapp.accounts.models import Team, User
 from webapp.jobs.claims import claim_job
@@ -56,13 +58,25 @@ class Field:
         return job
 
     def claim(self, worker: int) -> Attempt | None:
-        """As the door does: the worker is read anew."""
+        """As the door does: the worker is read anew, and the connection given back."""
+        try:
+            return self._claim(worker)
+        finally:
+            close_old_connections()
+
+    def _claim(self, worker: int) -> Attempt | None:
         asking = Worker.objects.select_related("pool").get(pk=self.workers[worker].pk)
         order = claim_job(asking, Claim(slot=0, free_memory_bytes=79 * GIB, gpu_index=0))
         return Attempt(pk=order.attempt_id, job_id=order.job_id, fence=order.fence) if order else None
 
     def end(self, attempt: Attempt) -> None:
         """The job fails for good, and another takes its place in the queue."""
+        try:
+            self._end(attempt)
+        finally:
+            close_old_connections()
+
+    def _end(self, attempt: Attempt) -> None:
         held = Attempt.objects.select_related("job__dataset_version__dataset", "worker").get(pk=attempt.pk)
         finish_attempt(held, Finish(fence=attempt.fence, last_seq=0, end=END), publish=lambda **_: None)
         self.job(queued_at=datetime.now(UTC)).save(force_insert=True)

@@ -13,7 +13,8 @@ from django.db import connection
 from webapp.jobs.fair_share import Shares
 
 _GROUP = ("priority", "queue_rank", "team_id", "owner_id")
-_BACKWARDS = ", ".join(f"n.{column} DESC" for column in _GROUP)
+_COLUMNS = ", ".join(f"n.{name}" for name in _GROUP)
+_BACKWARDS = ", ".join(f"n.{name} DESC" for name in _GROUP)
 _QUEUED = "SELECT n.id FROM jobs_job n WHERE n.status = 'queued' AND n.pool_id = %s"
 
 
@@ -26,25 +27,25 @@ def _before(column: int) -> str:
     return f"({_QUEUED}{equal} AND n.{_GROUP[column]} < g.{_GROUP[column]} ORDER BY {_BACKWARDS} LIMIT 1)"
 
 
-# Only names of columns are filled in; values always travel as parameters.
+# Only names of columns are filled in; values always travel as parameters. No table is joined to the groups: with the statistics of
+# a minute ago PostgreSQL would hash all jobs for it.
 GROUPS = f"""
-WITH RECURSIVE groups(id) AS (
-  SELECT ({_QUEUED} ORDER BY {_BACKWARDS} LIMIT 1)
+WITH RECURSIVE g({", ".join(_GROUP)}) AS (
+  SELECT {_COLUMNS} FROM jobs_job n WHERE n.id = ({_QUEUED} ORDER BY {_BACKWARDS} LIMIT 1)
   UNION ALL
-  SELECT COALESCE({", ".join(_before(column) for column in (3, 2, 1, 0))})
-  FROM groups JOIN jobs_job g ON g.id = groups.id
+  SELECT {_COLUMNS} FROM g JOIN jobs_job n ON n.id = COALESCE({", ".join(_before(column) for column in (3, 2, 1, 0))})
 )"""  # noqa: S608
 POOLS_ASKED = 1 + len(_GROUP)  # how often the pool stands in GROUPS
-ROWS = "SELECT h.priority, h.queue_rank, h.team_id, h.owner_id, h.queued_at, h.id FROM jobs_job h"
-FIRST = f"""
-{ROWS} JOIN (SELECT (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
-        AND f.priority = g.priority AND f.queue_rank = g.queue_rank AND f.team_id = g.team_id AND f.owner_id = g.owner_id
-        AND {{condition}} ORDER BY f.queued_at, f.id LIMIT 1) AS id
-FROM groups JOIN jobs_job g ON g.id = groups.id) firsts ON firsts.id = h.id"""  # noqa: S608
-NEXT = f"""
-{ROWS} WHERE h.id = (SELECT f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
+FIRST = """
+SELECT g.priority, g.queue_rank, g.team_id, g.owner_id, (
+  SELECT CAST(f.queued_at AS text) || ' ' || f.id FROM jobs_job f WHERE f.status = 'queued' AND f.pool_id = %s
+  AND f.priority = g.priority AND f.queue_rank = g.queue_rank AND f.team_id = g.team_id AND f.owner_id = g.owner_id
+  AND {condition} ORDER BY f.queued_at, f.id LIMIT 1) FROM g"""
+NEXT = """
+SELECT f.priority, f.queue_rank, f.team_id, f.owner_id, CAST(f.queued_at AS text) || ' ' || f.id FROM jobs_job f
+WHERE f.status = 'queued' AND f.pool_id = %s
 AND f.priority = %s AND f.queue_rank = %s AND f.team_id = %s AND f.owner_id = %s AND (f.queued_at, f.id) > (%s, %s)
-AND {{condition}} ORDER BY f.queued_at, f.id LIMIT 1)"""  # noqa: S608
+AND {condition} ORDER BY f.queued_at, f.id LIMIT 1"""
 
 Place = tuple[int, int, float, float, datetime, int]
 """Sorts as the queue does: the smaller goes first."""
@@ -89,11 +90,14 @@ def as_stored(moment: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(moment)
 
 
-def as_read(moment: Any) -> datetime:
-    return moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
-
-
 def _heads(sql: str, *values: Any) -> list[Head]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return [Head(*row[:4], as_read(row[4]), row[5]) for row in cursor.fetchall()]
+        return [_head(*row) for row in cursor.fetchall() if row[-1] is not None]
+
+
+def _head(priority: int, rank: int, team: int, owner: int, job: str) -> Head:
+    """`job`: when it was queued, and its number: a subquery gives one value, and both stand in the index."""
+    moment, _, number = job.rpartition(" ")
+    queued_at = datetime.fromisoformat(moment)
+    return Head(priority, rank, team, owner, queued_at if queued_at.tzinfo else queued_at.replace(tzinfo=UTC), int(number))
