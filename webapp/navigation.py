@@ -14,6 +14,7 @@ from webapp.accounts.permissions import visible_to
 from webapp.jobs.models import HELD_JOB, OPEN_ATTEMPT, Attempt, Job, JobStatus
 from webapp.jobs.selectors import ONLINE
 from webapp.pools.models import Worker, WorkerPool
+from webapp.pools.policy import slots_of
 
 MAX_SIDE_POOLS = 4
 MAX_SIDE_CELLS = 16
@@ -99,7 +100,9 @@ def side_pools() -> list[SidePool]:
     """Slots of each pool: busy, free, or of a worker that has not been heard of for four heartbeats."""
     seen_after = timezone.now() - ONLINE
     workers: dict[int, list[Worker]] = {}
-    for worker in Worker.objects.exclude(state=Worker.State.REVOKED).order_by("name"):
+    for worker in (
+        Worker.objects.exclude(state=Worker.State.REVOKED).select_related("pool").prefetch_related("gpus").order_by("name")
+    ):
         workers.setdefault(worker.pool_id, []).append(worker)
     busy = Counter(Attempt.objects.filter(status__in=OPEN_ATTEMPT).values_list("worker_id", flat=True))
     pools = WorkerPool.objects.order_by("name")[:MAX_SIDE_POOLS]
@@ -110,8 +113,9 @@ def _side_pool(pool: WorkerPool, workers: list[Worker], *, busy: Counter[int], s
     cells: list[str] = []
     for worker in workers:
         is_online = worker.last_seen_at is not None and worker.last_seen_at > seen_after
-        taken = min(busy[worker.pk], worker.slots)
-        cells += ["busy"] * taken + (["free"] if is_online else ["gone"]) * (worker.slots - taken)
+        slots = slots_of(worker, gpus=len(worker.gpus.all()))
+        taken = min(busy[worker.pk], slots)
+        cells += ["busy"] * taken + (["free"] if is_online else ["gone"]) * (slots - taken)
     if not cells:
         return SidePool(pool.name, "no worker", "No worker has joined this pool.", ())
     counts = Counter(cells)

@@ -16,6 +16,7 @@ from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.prefill import example_version
 from webapp.jobs.selectors import ONLINE, jobs_for, queue_position, waiting_reason
 from webapp.pools.models import Gpu, Worker, WorkerPool
+from webapp.pools.policy import slots_of
 
 LATEST = 5
 ATTENTION_FOR = timedelta(days=3)
@@ -69,7 +70,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def pools_now() -> list[PoolNow]:
-    workers = Worker.objects.exclude(state=Worker.State.REVOKED).prefetch_related("gpus")
+    workers = Worker.objects.exclude(state=Worker.State.REVOKED).select_related("pool").prefetch_related("gpus")
     by_pool: dict[int, list[Worker]] = {}
     for worker in workers:
         by_pool.setdefault(worker.pool_id, []).append(worker)
@@ -86,7 +87,7 @@ def _pool_now(pool: WorkerPool, workers: list[Worker]) -> PoolNow:
         online=len(online),
         workers=len(workers),
         busy=Job.objects.filter(pool=pool, status__in=HELD_JOB).count(),
-        slots=sum(worker.slots for worker in online),
+        slots=sum(slots_of(worker, gpus=len(worker.gpus.all())) for worker in online),
         gpus=gpus,
         free_bytes=max(0, total - used),
         total_bytes=total,

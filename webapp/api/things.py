@@ -13,6 +13,7 @@ from webapp.api.shapes import AdapterOut, Me, ModelOut, Page, PoolOut
 from webapp.catalog.selectors import all_models
 from webapp.jobs.selectors import ONLINE
 from webapp.pools.models import Worker, WorkerPool
+from webapp.pools.policy import slots_of
 
 router = Router(tags=["things"])
 
@@ -30,14 +31,16 @@ def models(request: HttpRequest) -> Page[ModelOut]:
 
 @router.get("/pools", response=Page[PoolOut])
 def pools(request: HttpRequest) -> Page[PoolOut]:
-    return Page(data=[pool_out(pool) for pool in WorkerPool.objects.prefetch_related("workers").order_by("name")])
+    return Page(
+        data=[pool_out(pool) for pool in WorkerPool.objects.prefetch_related("workers__pool", "workers__gpus").order_by("name")]
+    )
 
 
 def pool_out(pool: WorkerPool) -> PoolOut:
     since = timezone.now() - ONLINE
     enabled = [worker for worker in pool.workers.all() if worker.state == Worker.State.ENABLED]
     online = [worker for worker in enabled if worker.last_seen_at and worker.last_seen_at > since]
-    slots = sum(worker.slots for worker in online)
+    slots = sum(slots_of(worker, gpus=len(worker.gpus.all())) for worker in online)
     return PoolOut(id=pool.pk, name=pool.name, description=pool.description, workers_online=len(online), slots=slots)
 
 

@@ -14,6 +14,7 @@ from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.spec_text import as_json, as_yaml
 from webapp.pools.models import Gpu, Worker, WorkerPool
+from webapp.pools.policy import slots_of
 from worker.contract.spec import FinetuneSpec
 
 
@@ -90,12 +91,12 @@ def steps_of(spec: FinetuneSpec, version: DatasetVersion | None) -> tuple[int | 
 
 def outlook_of(pool: WorkerPool) -> PoolOutlook:
     workers = Worker.objects.filter(pool=pool, state=Worker.State.ENABLED, last_seen_at__gt=timezone.now() - ONLINE)
-    online = list(workers.order_by("name").prefetch_related("gpus"))
+    online = list(workers.order_by("name").select_related("pool").prefetch_related("gpus"))
     if not online:
         return PoolOutlook(False, f"No worker of pool {pool.name} is online. The job waits and starts when one comes back.", ())
     jobs = Job.objects.filter(pool=pool)
     ahead, held = jobs.filter(status=JobStatus.QUEUED).count(), jobs.filter(status__in=HELD_JOB).count()
-    free = sum(worker.slots for worker in online) - held - ahead
+    free = sum(slots_of(worker, gpus=len(worker.gpus.all())) for worker in online) - held - ahead
     there = f"{counted(len(online), 'worker', 'workers')} online"
     waits = "takes it at once" if free > 0 else f"{ahead} queued and {held} running before it"
     return PoolOutlook(True, f"{there}; {waits}.", tuple(_machine(worker) for worker in online))
