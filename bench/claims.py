@@ -159,11 +159,18 @@ def measure(database: str, size: int, *, seconds: float) -> dict[str, Any]:
 def main(arguments: argparse.Namespace) -> None:
     from bench.machine import keep
 
-    results = {
+    results: dict[str, Any] = {
         database: [measure(database, size, seconds=arguments.seconds) for size in arguments.sizes]
         for database in arguments.databases
     }
-    about = {"workers": WORKERS, "members": TEAMS * MEMBERS, "teams": TEAMS, "threads": THREADS, "fsync": "off (PostgreSQL)"}
+    about = {
+        "workers": WORKERS,
+        "members": TEAMS * MEMBERS,
+        "teams": TEAMS,
+        "threads": THREADS,
+        "fsync": "off (PostgreSQL)",
+        "load_average": os.getloadavg(),
+    }
     keep("claims", about | results, packages=("django", "psycopg"))
 
 

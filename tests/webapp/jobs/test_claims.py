@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from tests.cast import Cast
+from tests.webapp.jobs.queueing import asks, machine, several
 from tests.webapp.jobs.work import claim, claimed, submitted, without_pause
 from webapp.jobs.claims import claim_job
 from webapp.jobs.lifecycle import lose_attempt
@@ -138,8 +139,38 @@ def test_many_claimers_never_share_a_job():
 
     with ThreadPoolExecutor(8) as claimers:
         got = [job for job in claimers.map(ask, range(8)) if job is not None]
-    assert sorted(got) == sorted(set(got))
-    assert Attempt.objects.filter(status=AttemptStatus.CLAIMED).count() == len(got)
-    assert set(got) <= jobs
-    # A claimer that lost every race may go away empty-handed; the next ring finds what is left.
-    assert len(got) + Job.objects.filter(status=JobStatus.QUEUED).count() == len(jobs)
+    assert set(got) == jobs, "each job went once, and nobody who could have had one went away empty-handed"
+    assert len(got) == len(jobs) == Attempt.objects.filter(status=AttemptStatus.CLAIMED).count()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_thirty_two_workers_at_once_each_get_a_job_of_their_own():
+    from tests.cast import meet_the_cast
+
+    cast = meet_the_cast()
+    for member in (cast.alice, cast.bob, cast.charlie):
+        several(cast, member, 20)
+    workers = [machine(cast, name=f"m{n}") for n in range(32)]
+
+    def ask(worker: Worker) -> int | None:
+        try:
+            order = asks(worker)
+            return order.job_id if order else None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(32) as claimers:
+        got = list(claimers.map(ask, workers))
+    assert None not in got
+    assert len(set(got)) == 32
+    of_sales = Job.objects.filter(pk__in=got, team=cast.charlie.team_id).count()
+    assert of_sales == 16, "shares are exact though all asked at once: half for each team"
+
+
+def test_what_it_needs_is_estimated_when_it_is_submitted(cast: Cast):
+    job = submitted(cast)
+    assert job.memory_bytes is not None
+    assert 2**30 < job.memory_bytes < 2**32
+    type(cast.base_model).objects.update(shape=None)
+    cast.base_model.refresh_from_db()
+    assert submitted(cast, name="unknown").memory_bytes is None
