@@ -49,7 +49,13 @@ def test_a_stored_spec_fills_the_form(cast: Cast):
         }
     )
     initial = settings_of(spec.model_dump(mode="json"))
-    chosen = {"name": "again", "base_model": cast.base_model.pk, "dataset_version": cast.version.pk, "pool": cast.pool.pk, "priority": 20}
+    chosen = {
+        "name": "again",
+        "base_model": cast.base_model.pk,
+        "dataset_version": cast.version.pk,
+        "pool": cast.pool.pk,
+        "priority": 20,
+    }
     form = NewJobForm({**NewJobForm(user=cast.alice, initial=initial).initial, **chosen}, user=cast.alice)
     assert form.is_valid(), form.errors
     assert form.spec is not None
