@@ -36,6 +36,12 @@ class QueuePage:
     may_move: bool
 
     @property
+    def common_reason(self) -> str:
+        """When all wait for the same (no worker is there), it is said once."""
+        reasons = {row.reason for row in self.rows if row.is_known}
+        return reasons.pop() if len(reasons) == 1 and len(self.rows) > 1 else ""
+
+    @property
     def unlisted(self) -> int:
         return self.total - len(self.rows)
 
