@@ -66,7 +66,7 @@ export async function refresh() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const old of document.querySelectorAll("[data-refresh]")) {
     const next = fresh.getElementById(old.id);
-    if (!next || old.querySelector("dialog[open]") || isChosenIn(old)) continue; // a question that is being answered stays
+    if (!next || old.querySelector("dialog[open], :popover-open") || isChosenIn(old)) continue; // a question that is being answered stays
     const opened = [...old.querySelectorAll("details")].map((node) => node.open);
     old.replaceWith(document.adoptNode(next));
     next.querySelectorAll("details").forEach((node, index) => { node.open = opened[index] ?? node.open; });

@@ -29,7 +29,7 @@ export class Series {
   // A plan says where its trainer begins: at a checkpoint, or before step 1.
   forgetAfter(step) {
     let kept = this.metrics.step.length;
-    while (kept > 0 && this.metrics.step[kept - 1] > step) kept -= 1;
+    while (kept > 0 && (!step || this.metrics.step[kept - 1] > step)) kept -= 1;
     for (const name of METRICS) this.metrics[name].length = kept;
   }
 

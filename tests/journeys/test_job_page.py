@@ -48,6 +48,20 @@ def point(step: int, loss: float) -> dict[str, Any]:
     return {"kind": "metrics", "step": step, "epoch": 3 * step / 2000, "loss": loss, "seconds_left": 60.0}
 
 
+def plan(**more: Any) -> dict[str, Any]:
+    known = {"train_rows": 4800, "eval_rows": 0, "train_tokens": 9, "trained_tokens": 9, "cut_rows": 0, "effective_batch": 16}
+    about = {
+        "trainable_parameters": 1,
+        "parameters": 1,
+        "target_modules": [],
+        "mask": "all",
+        "device": "GPU",
+        "optim": "sgd",
+        "versions": {},
+    }
+    return {"kind": "plan", "max_steps": 2000, "epochs": 3, **known, **about, **more}
+
+
 def line(text: str, level: str = "info") -> dict[str, Any]:
     return {"kind": "log", "text": text, "level": level}
 
@@ -117,6 +131,25 @@ def test_a_repeated_step_replaces_the_earlier_one(page: Page, stage: Staged, voi
     says_what_is_stored(page, stage)
 
 
+def test_a_later_attempt_wins_while_one_watches(page: Page, stage: Staged, voice: Voice):
+    """A trainer that goes on from a checkpoint tells the steps after it anew: the old points go, and a line marks the place."""
+    voice.says(plan(resumed_from_step=STORED - 5))
+    shows_step(page, STORED - 5)
+    voice.says(*(point(step, 0.4) for step in range(STORED - 4, STORED + 3)))
+    shows_step(page, STORED + 2)
+    says_what_is_stored(page, stage)
+    assert page.evaluate("() => window.nibbleJob.marks.map(({ step, label }) => [step, label])") == [[STORED - 5, "goes on"]]
+    expect(page.locator("#mark-key")).to_be_visible()
+
+
+def test_a_smaller_plan_shows_without_a_reload(page: Page, voice: Voice):
+    before = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "activation_checkpointing": True}
+    after = {**before, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}
+    why = "CUDA ran out of memory at step 12"
+    voice.says({"kind": "replanned", "before": before, "after": after, "from_step": STORED - 5, "why": why})
+    expect(page.locator("#job-changes")).to_contain_text("2 rows a pass and 8 passes a step instead of 4 and 4")
+
+
 def test_the_log_stays_where_one_reads(page: Page, voice: Voice):
     log = page.locator("#log")
     log.evaluate("node => { node.scrollTop = 40; }")
@@ -141,7 +174,7 @@ def test_a_restarted_server_leaves_no_gap_and_no_double(page: Page, stage: Stage
 
 
 def test_the_question_before_stopping_can_be_left(page: Page, voice: Voice):
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Stop…").click()
     voice.says({"kind": "notice", "text": "The page is redrawn under the open question."})
     page.get_by_role("button", name="Keep running").click()
     expect(page.get_by_role("dialog")).to_be_hidden()
@@ -149,7 +182,7 @@ def test_the_question_before_stopping_can_be_left(page: Page, voice: Voice):
 
 
 def test_stop_and_save_reaches_the_worker(page: Page, voice: Voice):
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Stop…").click()
     page.get_by_role("button", name="Stop and save").click()
     expect(page.get_by_text("Stopping", exact=True)).to_be_visible()
     assert voice.says(line("stopping"))["order"] == "stop_and_save"

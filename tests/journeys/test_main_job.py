@@ -26,7 +26,7 @@ ROWS = [
 END = 180_000
 
 
-def submit(page: Page, *, name: str, steps: int) -> int:
+def submit(page: Page, *, name: str, steps: int, max_length: int = 128) -> int:
     """Fills the form as a user would and returns the job's number."""
     page.goto("/jobs/new")
     page.get_by_label("Name", exact=True).fill(name)
@@ -42,7 +42,7 @@ def submit(page: Page, *, name: str, steps: int) -> int:
         "training.max_steps": str(steps),
         "training.num_train_epochs": "",
         "training.per_device_train_batch_size": "2",
-        "training.max_length": "128",
+        "training.max_length": str(max_length),
         "lora.r": "4",
     }.items():
         page.locator(f"[name='{field}']").fill(value)
@@ -165,7 +165,7 @@ def test_a_second_job_is_cancelled_and_its_adapter_saved(page: Page):
     job = submit(page, name="stopped half way", steps=500)
     page.goto(f"/jobs/{job}/")
     wait_for_points(page, 2)
-    page.get_by_role("button", name="Cancel").first.click()
+    page.get_by_role("button", name="Stop…").click()
     page.get_by_role("button", name=re.compile("Stop and save")).click()
     expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible(timeout=END)
     page.goto(f"/jobs/{job}/")
@@ -174,11 +174,29 @@ def test_a_second_job_is_cancelled_and_its_adapter_saved(page: Page):
     assert zipfile.is_zipfile(download.value.path())
 
 
-def test_a_trainer_that_is_killed_is_noticed_and_said(page: Page, nibble: Nibble):
+def test_a_trainer_that_is_killed_is_tried_again(page: Page, nibble: Nibble):
     job = submit(page, name="killed", steps=500)
     page.goto(f"/jobs/{job}/")
     wait_for_points(page, 1)
     nibble.program("worker.qlora").kill()
-    expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=END)
-    page.goto(f"/jobs/{job}/")
-    expect(page.get_by_text(re.compile("killed", re.I)).nth(1)).to_be_visible()
+    expect(page.get_by_text(re.compile("killed by signal 9", re.I)).first).to_be_visible(timeout=END)
+    expect(page.get_by_text(re.compile("Attempt 2 of this job"))).to_be_visible(timeout=END)
+    wait_for_points(page, 1)
+    page.get_by_role("button", name="Stop…").click()
+    page.get_by_role("button", name="Stop and discard").click()
+    expect(page.locator("#job-head .chip")).to_have_text("Cancelled", timeout=END)
+
+
+def test_a_failure_is_mended_from_its_card(page: Page):
+    """Rows cut so short that no answer is left: the card offers the change, and the copy with it succeeds."""
+    failed = submit(page, name="cut too short", steps=2, max_length=8)
+    expect(page.locator("#job-head .chip")).to_have_text("Failed", timeout=END)
+    card = page.locator(".failure")
+    expect(card).to_contain_text("has a trained token left within 8 tokens")
+    expect(card).to_contain_text("What to change")
+    card.get_by_role("link", name=re.compile("Train on whole rows")).click()
+    expect(page.locator("#fix-made")).to_contain_text("Train on whole rows instead of the assistant's words")
+    page.get_by_role("button", name="Submit job").click()
+    page.wait_for_url(lambda address: re.search(r"/jobs/\d+/$", address) is not None)
+    expect(page.locator("#job-head .chip")).to_have_text("Succeeded", timeout=END)
+    expect(page.locator("#job-head")).to_contain_text(f"from #{failed}")

@@ -17,6 +17,7 @@ from tests.stage.things import (
     dataset,
     disk_runs_short,
     gpu_worker,
+    leftovers,
     models_in_other_states,
     others_machines,
     second_machine,
@@ -71,6 +72,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     jobs["queued"] = a_queue(cast, waiting, model, tickets)
     others_machines(waiting)
     disk_runs_short(second)
+    leftovers()
     used_lately(cast)
     stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
     return Stage(cast, stored, waiting, dataset=tickets, broken=broken)

@@ -1,6 +1,7 @@
 """Models, datasets and machines of the stage, in the states that pages have to show."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -123,6 +124,20 @@ def others_machines(pool: WorkerPool) -> None:
     for worker in (broken, old):
         about = {"memory_total_bytes": 24 * GIB, "memory_used_bytes": GIB // 2, "utilisation_percent": 0}
         Gpu.objects.create(worker=worker, index=0, uuid=f"GPU-{worker.name}", name="NVIDIA A10G", **about)
+
+
+def leftovers() -> None:
+    """What broken transfers left two days ago, for the page that shows what would be deleted."""
+    old = (datetime.now(UTC) - timedelta(days=2)).timestamp()
+    for folder, name, size in (
+        (settings.FILE_UPLOAD_TEMP_DIR, "tickets-of-june.upload", 48_300_000),
+        (settings.FILE_UPLOAD_TEMP_DIR, "faq.upload", 911_000),
+        (settings.INCOMING_DIR, "9041-2", 84_120_000),
+    ):
+        path = Path(folder) / name
+        path.write_bytes(b"")
+        os.truncate(path, size)
+        os.utime(path, (old, old))
 
 
 def still_there() -> datetime:

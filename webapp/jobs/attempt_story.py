@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from django.db.models import Q
+
 from webapp.jobs.models import Attempt, AttemptStatus, Job, JobEvent
 from webapp.jobs.retries import CAUSES
 from webapp.jobs.told import Told, told_events
@@ -69,8 +71,8 @@ def _told(attempts: Any) -> Iterator[AttemptTold]:
 
 def changes_told(job: Job) -> list[Told]:
     """What changed this run on its way, newest first: smaller passes, checkpoints that were refused, notices."""
-    kinds = ("replanned", "checkpoint_rejected", "notice")
-    events = JobEvent.objects.filter(job=job.pk, kind__in=kinds).select_related("attempt__worker").order_by("-cursor")
+    of_the_run = Q(kind__in=("replanned", "checkpoint_rejected")) | Q(kind="notice", attempt__isnull=False)
+    events = JobEvent.objects.filter(of_the_run, job=job.pk).select_related("actor", "attempt__worker").order_by("-cursor")
     return told_events(events[:MOST_CHANGES])
 
 

@@ -20,7 +20,7 @@ from webapp.jobs.spec_text import loading_snippet
 from webapp.jobs.stages import Stage, seconds_between, stages_of, waits_of
 from webapp.jobs.state_told import state_sentence
 from webapp.jobs.told import Told
-from webapp.jobs.waiting import StartRange, expected_start, waiting_reason
+from webapp.jobs.waiting import StartRange, expected_start, waiting_reason, why_no_start
 from worker.contract.events import Results
 from worker.contract.quantization import BitsAndBytes4Bit
 from worker.contract.spec import FinetuneSpec
@@ -101,9 +101,13 @@ class JobPage:
     def ahead_told(self) -> list[tuple[Job, bool]]:
         return [(job, self.reader.is_admin or job.team_id == self.reader.team_id) for job in self.ahead]
 
-    @property
+    @cached_property
     def expected_start(self) -> StartRange | None:
         return expected_start(self.job)
+
+    @property
+    def why_no_start(self) -> str:
+        return why_no_start(self.job)
 
     @property
     def is_backing_off(self) -> bool:

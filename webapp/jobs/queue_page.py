@@ -1,18 +1,17 @@
 """The queue of a pool as a page: the order in which its jobs are taken, and why each waits. A team's names are for that team alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webapp.accounts.models import User
 from webapp.accounts.permissions import may_run_pools
-from webapp.jobs.clock import database_now
-from webapp.jobs.fair_share import held_jobs, shares_at
+from webapp.jobs.fair_share import shares_at
 from webapp.jobs.models import Job
-from webapp.jobs.queue import queue_of
+from webapp.jobs.order import jobs_in_order
+from webapp.jobs.pool_now import pool_now
 from webapp.jobs.waiting import waiting_reason
 from webapp.pools.models import WorkerPool
 
-MOST_ROWS = 50  # a reason is looked up for each
+MOST_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class QueueRow:
     """GPU time that the owner used lately, halved every day; what runs now counts."""
     reason: str
     is_first: bool
+    """Of its priority: nobody moves a job past one that is more urgent."""
     is_last: bool
 
 
@@ -36,19 +36,31 @@ class QueuePage:
     may_move: bool
 
     @property
+    def common_reason(self) -> str:
+        """When all wait for the same (no worker is there), it is said once."""
+        reasons = {row.reason for row in self.rows if row.is_known}
+        return reasons.pop() if len(reasons) == 1 and len(self.rows) > 1 else ""
+
+    @property
     def unlisted(self) -> int:
         return self.total - len(self.rows)
 
 
 def queue_page(pool: WorkerPool, reader: User) -> QueuePage:
-    waiting = queue_of(pool)
-    shown = waiting[:MOST_ROWS]
-    used = shares_at(database_now(), held=held_jobs()).members
-    rows = [_row(job, place, len(waiting), reader, used) for place, job in enumerate(shown, start=1)]
-    return QueuePage(pool, rows, len(waiting), may_run_pools(reader))
-
-
-def _row(job: Job, place: int, total: int, reader: User, used: Mapping[int, float]) -> QueueRow:
-    is_known = reader.is_admin or job.team_id == reader.team_id
-    reason = waiting_reason(job) if is_known else ""
-    return QueueRow(place, job, is_known, used.get(job.owner_id, 0.0), reason, is_first=place == 1, is_last=place == total)
+    now = pool_now(pool.pk)
+    waiting = now.ordered[: MOST_ROWS + 1]  # one more says whether the last row has one of its priority behind it
+    used = shares_at(now.now, held=now.held).members
+    jobs = jobs_in_order(waiting[:MOST_ROWS])
+    rows = [
+        QueueRow(
+            position=place,
+            job=job,
+            is_known=reader.is_admin or job.team_id == reader.team_id,
+            used_seconds=used.get(job.owner_id, 0.0),
+            reason=waiting_reason(job, pool=now) if reader.is_admin or job.team_id == reader.team_id else "",
+            is_first=place == 1 or waiting[place - 2].priority != job.priority,
+            is_last=place == len(waiting) or waiting[place].priority != job.priority,
+        )
+        for place, job in enumerate(jobs, start=1)
+    ]
+    return QueuePage(pool, rows, len(now.ordered), may_run_pools(reader))

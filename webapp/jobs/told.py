@@ -40,6 +40,8 @@ def _told(event: JobEvent) -> Told:
 def _who(event: JobEvent) -> str:
     if "who" in event.data:
         return str(event.data["who"])
+    if event.actor:
+        return event.actor.name
     if event.kind == "attempt":  # lost or fenced: the dashboard says so, not the worker
         return "Nibble"
     return f"worker {event.attempt.worker.name}" if event.attempt else "Nibble"

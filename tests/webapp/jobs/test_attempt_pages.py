@@ -67,7 +67,7 @@ class TestAttempts:
         lose_attempt(attempt, why="Worker box is gone.")
         Job.objects.filter(pk=job.pk).update(not_before=timezone.now() + timedelta(minutes=5))
         page = text_of(signed_in(cast.alice), f"/jobs/{job.pk}/")
-        assert "retry 1 of 5" in page
+        assert "1 of 5, not before" in page
         assert "It starts again from the beginning: no checkpoint is kept." in page
 
 

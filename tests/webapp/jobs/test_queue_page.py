@@ -12,6 +12,7 @@ from tests.webapp.jobs.test_views import signed_in, text_of
 from tests.webapp.jobs.work import submitted
 from webapp.jobs.models import Job, UsedTime
 from webapp.jobs.queue import queue_of
+from webapp.pools.models import Worker
 
 
 @pytest.fixture
@@ -92,3 +93,32 @@ def test_a_stranger_signs_in_first_and_no_pool_is_not_there(cast: Cast):
 
 def test_looking_is_not_moving(cast: Cast):
     assert signed_in(cast.ada).get(f"/jobs/queue/{cast.pool.pk}/move").status_code == 405
+
+
+def test_a_move_is_told_with_who_did_it(cast: Cast, jobs: list[Job]):
+    move(cast, cast.ada, jobs[2], 1)
+    events = text_of(signed_in(cast.alice), f"/jobs/{jobs[2].pk}/events/")
+    assert "Ada moved the job to place 1 of the queue." in events
+    assert "What changed on the way" not in text_of(signed_in(cast.alice), f"/jobs/{jobs[2].pk}/")  # the run is the same
+
+
+def test_what_all_wait_for_is_said_once(cast: Cast, jobs: list[Job]):
+    Worker.objects.update(state="draining")
+    page = text_of(signed_in(cast.alice), f"/jobs/queue/{cast.pool.pk}/")
+    assert page.count("All workers of pool local are draining") == 1
+
+
+def test_nobody_is_moved_past_a_more_urgent_job(cast: Cast, jobs: list[Job]):
+    Job.objects.filter(pk=jobs[0].pk).update(priority=30)
+    page = text_of(signed_in(cast.ada), f"/jobs/queue/{cast.pool.pk}/")
+    stuck = [f'id="up-{jobs[0].pk}"', f'id="down-{jobs[0].pk}"', f'id="up-{jobs[1].pk}"', f'id="down-{jobs[2].pk}"']
+    assert [place for place in stuck if 'aria-disabled="true"' not in page.split(place)[1].split(">")[0]] == []
+    assert 'aria-disabled="true"' not in page.split(f'id="down-{jobs[1].pk}"')[1].split(">")[0]
+
+
+def test_a_longer_queue_asks_no_more_questions(cast: Cast, django_assert_max_num_queries: Any):
+    for number in range(30):
+        submitted(cast, name=f"job-{number}")
+    client = signed_in(cast.ada)
+    with django_assert_max_num_queries(30):
+        client.get(f"/jobs/queue/{cast.pool.pk}/")
