@@ -142,12 +142,12 @@ class Cluster:
             connection.close()
             return None
 
-    def until(self, question: Callable[[], Answer], *, what: str, seconds: float = 40) -> Answer:
+    def until(self, question: Callable[[], Answer], *, what: str, seconds: float = 90) -> Answer:
         found = wait_until(lambda: self.ask(question), what=what, seconds=seconds)
         assert found is not None
         return found
 
-    def wait_for(self, job: Job, *statuses: str, seconds: float = 40) -> Job:
+    def wait_for(self, job: Job, *statuses: str, seconds: float = 90) -> Job:
         self.until(lambda: self.status(job) in (statuses or ENDED_JOB), what=f"job {job.pk} {statuses}", seconds=seconds)
         job.refresh_from_db()
         return job
