@@ -77,6 +77,8 @@ class Cluster:
     cast: Cast
     waiting: set[int] = field(default_factory=set)
     """Jobs that a test leaves queued or paused on purpose."""
+    reported: set[str] = field(default_factory=set)
+    """Broken promises that failed a test already."""
     agents: list[Agent] = field(default_factory=list)
 
     @property

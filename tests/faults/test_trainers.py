@@ -49,8 +49,11 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("file", ["adapter_model.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", [halve, zero, flip, Path.unlink], ids=["half", "zeros", "a flipped bit", "gone"])
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [(halve, "adapter_model.safetensors"), (zero, "state.json"), (flip, "adapter_model.safetensors"), (Path.unlink, "state.json")],
+    ids=["half", "zeros", "a flipped bit", "gone"],
+)
 def test_f18_a_torn_checkpoint(cluster: Cluster, pool: WorkerPool, damage: Callable[[Path], None], file: str) -> None:
     """Whatever is wrong with the newest one on the disk, no run goes on from it, and the adapter is the undisturbed one."""
     agent = cluster.agent("one", pool=pool)
