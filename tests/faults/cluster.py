@@ -29,6 +29,7 @@ from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobEvent
 from webapp.jobs.services import submit_job
 from webapp.pools.models import WorkerPool
 from webapp.pools.services import create_pool
+from worker.contract import PROTOCOL
 from worker.contract.spec import FinetuneSpec
 
 Answer = TypeVar("Answer")
@@ -118,11 +119,11 @@ class Cluster:
         agent.start()
         return agent
 
-    def join(self, name: str, *, pool: WorkerPool, slots: int = 1, **environment: str) -> Agent:
+    def join(self, name: str, *, pool: WorkerPool, slots: int = 1, protocol: int = PROTOCOL, **environment: str) -> Agent:
         ours = {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents(), **environment}
         cable = CutProxy(int(self.url.rpartition(":")[2]))
         data = self.folder / "workers" / pool.name / name
-        agent = join(data, web_url=self.url, pool=pool, cable=cable, environment=ours, slots=slots)
+        agent = join(data, web_url=self.url, pool=pool, cable=cable, environment=ours, slots=slots, protocol=protocol)
         self.agents.append(agent)
         return agent
 

@@ -5,8 +5,8 @@ import json
 import struct
 from pathlib import Path
 
-from tests.faults.cluster import Cluster
 from tests.fake_trainer import loss_at
+from tests.faults.cluster import Cluster
 from webapp.jobs.models import Job
 
 
