@@ -89,10 +89,8 @@ class Cluster:
 
     # ----- doing
 
-    def submit(
-        self, name: str, *, pool: WorkerPool | None = None, by: User | None = None, training: dict[str, Any] | None = None
-    ) -> Job:
-        """`name` is the fake trainer's script."""
+    def submit(self, name: str, *, pool: WorkerPool | None = None, by: User | None = None, **blocks: dict[str, Any]) -> Job:
+        """`name` is the fake trainer's script; `blocks` are those of the spec."""
         connection.close()
         return submit_job(
             user=by or self.cast.alice,
@@ -100,12 +98,12 @@ class Cluster:
             pool=pool or self.cast.pool,
             base_model=self.cast.base_model,
             dataset_version=self.cast.version,
-            spec=self.spec(training or {}),
+            spec=self.spec(blocks),
         )
 
-    def spec(self, training: dict[str, Any]) -> FinetuneSpec:
+    def spec(self, blocks: dict[str, dict[str, Any]]) -> FinetuneSpec:
         reference = {"kind": self.cast.base_model.source, "name_or_path": self.cast.base_model.name_or_path}
-        return FinetuneSpec.model_validate({"base_model": reference, "training": {"max_steps": 5, **training}})
+        return FinetuneSpec.model_validate({"base_model": reference, "training": {"max_steps": 5}, **blocks})
 
     def new_pool(self, name: str, **fields: Any) -> WorkerPool:
         connection.close()
