@@ -4,7 +4,7 @@ Every part can be killed, frozen, cut off and started again. This process reads 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,12 +113,20 @@ class Cluster:
 
     def agent(self, name: str, *, pool: WorkerPool, slots: int = 1, **environment: str) -> Agent:
         """Joined and running until the test is over."""
-        agent = self.join(name, pool=pool, slots=slots, **environment)
+        agent = self.join(name, pool=pool, slots=slots, environment=environment)
         agent.start()
         return agent
 
-    def join(self, name: str, *, pool: WorkerPool, slots: int = 1, protocol: int = PROTOCOL, **environment: str) -> Agent:
-        ours = {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents(), **environment}
+    def join(
+        self,
+        name: str,
+        *,
+        pool: WorkerPool,
+        slots: int = 1,
+        protocol: int = PROTOCOL,
+        environment: Mapping[str, str] | None = None,
+    ) -> Agent:
+        ours = {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents(), **(environment or {})}
         cable = CutProxy(int(self.url.rpartition(":")[2]))
         data = self.folder / "workers" / pool.name / name
         agent = join(data, web_url=self.url, pool=pool, cable=cable, environment=ours, slots=slots, protocol=protocol)

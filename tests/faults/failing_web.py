@@ -25,4 +25,4 @@ def dying_after(place: Callable[..., None]) -> Callable[..., None]:
     return placed
 
 
-services.place = dying_after(services.place)
+services.place = dying_after(services.place)  # type: ignore[attr-defined]

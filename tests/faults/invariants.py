@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 from django.db import connection
 
-from tests.faults.agents import Agent
 from tests.faults.cluster import Cluster
 from tests.programs import command_of, is_over
 from tests.waiting import wait_until
@@ -225,10 +224,10 @@ def _late_processes(cluster: Cluster) -> list[tuple[psutil.Process, int, int]]:
     return [found for found in processes_of(cluster) if found[1:] not in open_ones]
 
 
-def nothing_is_left_of(agent: Agent) -> None:
-    """I8, once the agent itself has ended: nothing that carries its mark runs."""
-    mark = f"{agent.data}#"
-    wait_until(lambda: not [p for p in psutil.process_iter() if _carries(p, mark)], what=f"the end of what {agent.name} started")
+def nothing_is_left_of_agents(cluster: Cluster) -> None:
+    """I8, once the agents themselves have ended: nothing that carries a mark of theirs runs."""
+    mark = str(cluster.folder)
+    wait_until(lambda: not any(_carries(process, mark) for process in psutil.process_iter()), what="the end of what agents started")
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

@@ -13,8 +13,10 @@ from webapp.pools.models import WorkerPool
 
 CLOCKS = Clocks(lease=6)
 STEPS, SAVED_EVERY = 40, 8
+REAL = {"NIBBLE_TRAINER_MODULE": "worker.qlora"}
+SPEC: dict[str, Any] = dict(EXACT)
 TRAINING: dict[str, Any] = {
-    **EXACT["training"],
+    **SPEC["training"],
     "max_steps": STEPS,
     "save_steps": SAVED_EVERY,
     "logging_steps": 1,
@@ -31,7 +33,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def submit(cluster: Cluster, pool: WorkerPool, model: Path, name: str) -> Job:
     cluster.cast.base_model.name_or_path = str(model)
     cluster.cast.base_model.save()
-    blocks = {"lora": EXACT["lora"] | {"lora_dropout": 0.1}, "quantization": EXACT["quantization"], "optimizer": EXACT["optimizer"]}
+    blocks = {"lora": SPEC["lora"] | {"lora_dropout": 0.1}, "quantization": SPEC["quantization"], "optimizer": SPEC["optimizer"]}
     return cluster.submit(name, pool=pool, training=TRAINING, **blocks)
 
 
@@ -51,12 +53,12 @@ def test_f01_a_killed_trainer_and_a_killed_worker(cluster: Cluster, pool: Worker
 
     Dropout 0.1, two passes a step: the same losses step by step, and the same weights to the last bit.
     """
-    real = {"NIBBLE_TRAINER_MODULE": "worker.qlora", "OMP_NUM_THREADS": "1"}
-    first = cluster.agent("first", pool=pool, **real)
+    first = cluster.join("first", pool=pool, environment=REAL)
+    first.start()
     disturbed = submit(cluster, pool, tiny_model, "disturbed")
     cluster.until(Checkpoint.objects.filter(job=disturbed, step=SAVED_EVERY).exists, what="the first checkpoint")
     first.trainer(disturbed).kill()
-    second = cluster.join("second", pool=pool, **real)
+    second = cluster.join("second", pool=pool, environment=REAL)
     second.cable.refuse()
     second.start()
     cluster.until(Checkpoint.objects.filter(job=disturbed, step=2 * SAVED_EVERY).exists, what="the second checkpoint", seconds=120)

@@ -28,7 +28,7 @@ def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def old_agent(cluster: Cluster, pool: WorkerPool, old_code: Path) -> Agent:
-    agent = cluster.join("old", pool=pool, protocol=1, PYTHONPATH=str(old_code))
+    agent = cluster.join("old", pool=pool, protocol=1, environment={"PYTHONPATH": str(old_code)})
     agent.folder = old_code  # `python -m` looks there first
     agent.start()
     return agent
