@@ -26,9 +26,10 @@ class Program:
         log: Path,
         answers: Callable[[], bool] | None = None,
         stop_seconds: float = 20,
+        folder: Path = ROOT,
     ) -> None:
         self.name, self.command, self.environment, self.log = name, command, dict(environment), log
-        self.stop_seconds = stop_seconds
+        self.stop_seconds, self.folder = stop_seconds, folder
         self._answers = answers
         self._process: subprocess.Popen[bytes] | None = None
         self._is_frozen = False
@@ -57,7 +58,7 @@ class Program:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self.command,
-                cwd=ROOT,
+                cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

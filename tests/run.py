@@ -20,16 +20,17 @@ sys.path[0] = str(ROOT)
 from tests.system_packages import find_chromium, find_nginx  # noqa: E402
 from webapp.launcher import environment  # noqa: E402
 
-PARTS = ("lint", "types", "unit", "torch", "journeys")
+PARTS = ("lint", "types", "unit", "torch", "faults", "journeys")
 HELP = """\
 lint      ruff, djade, import rules, Django's own checks (also on production settings), missing migrations
 types     mypy --strict
 unit      everything without tensors and browser, on SQLite; the claim and ingest paths on PostgreSQL too; real Redis
 torch     real QLoRA training on the CPU
+faults    processes killed and frozen, servers emptied and crashed, cables cut: nothing is lost, nothing runs twice
 journeys  a real browser against real processes
 """
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")  # tests of real processes wait more than they compute
-NOT_UNIT = "not torch and not gpu and not journey"
+NOT_UNIT = "not torch and not gpu and not journey and not faults"
 
 
 @dataclass
@@ -114,6 +115,10 @@ def torch(run: Run) -> None:
     run.pytest("torch tests", "-m", "torch and not gpu and not journey")
 
 
+def faults(run: Run) -> None:
+    run.pytest("faults", *SIDE_BY_SIDE, "-m", "faults")
+
+
 def journeys(run: Run) -> None:
     find_chromium()
     run.pytest("journeys", "-m", "journey")
@@ -129,7 +134,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="nibble-tests-") as folder:
         run = Run(Path(folder))
         for part in PARTS if "all" in parts else parts:
-            {"lint": lint, "types": types, "unit": unit, "torch": torch, "journeys": journeys}[part](run)
+            {"lint": lint, "types": types, "unit": unit, "torch": torch, "faults": faults, "journeys": journeys}[part](run)
     return close(run)
 
 

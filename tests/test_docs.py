@@ -91,6 +91,19 @@ def test_defaults_are_the_settings_own() -> None:
         assert float(row.group(1)) == setting, name
 
 
+def test_every_fault_names_tests_that_exist_and_none_is_left_out() -> None:
+    named = set(re.findall(r"`(test_\w+\.py::test_\w+)`", (ROOT / "docs" / "faults.md").read_text()))
+    judges = "test_invariants.py"
+    there = {
+        f"{path.name}::{node.name}"
+        for path in (ROOT / "tests" / "faults").glob("test_*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and path.name != judges
+    }
+    assert len(named) > 40
+    assert named == there
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
     assert len(pages) >= 3

@@ -80,10 +80,19 @@ class Agent(Program):
             self.cable.close()
 
 
-def join(data: Path, *, web_url: str, pool: WorkerPool, cable: CutProxy, environment: Mapping[str, str], slots: int = 1) -> Agent:
+def join(
+    data: Path,
+    *,
+    web_url: str,
+    pool: WorkerPool,
+    cable: CutProxy,
+    environment: Mapping[str, str],
+    slots: int = 1,
+    protocol: int = PROTOCOL,
+) -> Agent:
     """Registers as `worker.agent join` does, without its process."""
     data.mkdir(parents=True, exist_ok=True)
-    registration = Registration(protocol=PROTOCOL, name=data.name, slots=slots, host=host_report(data))
+    registration = Registration(protocol=protocol, name=data.name, slots=slots, host=host_report(data))
     answer = httpx.post(
         f"{web_url}/worker/v1/register",
         content=registration.model_dump_json(exclude_none=True),

@@ -4,7 +4,7 @@ Every part can be killed, frozen, cut off and started again. This process reads 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobEvent
 from webapp.jobs.services import submit_job
 from webapp.pools.models import WorkerPool
 from webapp.pools.services import create_pool
+from worker.contract import PROTOCOL
 from worker.contract.spec import FinetuneSpec
 
 Answer = TypeVar("Answer")
@@ -77,6 +78,8 @@ class Cluster:
     cast: Cast
     waiting: set[int] = field(default_factory=set)
     """Jobs that a test leaves queued or paused on purpose."""
+    reported: set[str] = field(default_factory=set)
+    """Broken promises that failed a test already."""
     agents: list[Agent] = field(default_factory=list)
 
     @property
@@ -86,10 +89,8 @@ class Cluster:
 
     # ----- doing
 
-    def submit(
-        self, name: str, *, pool: WorkerPool | None = None, by: User | None = None, training: dict[str, Any] | None = None
-    ) -> Job:
-        """`name` is the fake trainer's script."""
+    def submit(self, name: str, *, pool: WorkerPool | None = None, by: User | None = None, **blocks: dict[str, Any]) -> Job:
+        """`name` is the fake trainer's script; `blocks` are those of the spec."""
         connection.close()
         return submit_job(
             user=by or self.cast.alice,
@@ -97,12 +98,12 @@ class Cluster:
             pool=pool or self.cast.pool,
             base_model=self.cast.base_model,
             dataset_version=self.cast.version,
-            spec=self.spec(training or {}),
+            spec=self.spec(blocks),
         )
 
-    def spec(self, training: dict[str, Any]) -> FinetuneSpec:
+    def spec(self, blocks: dict[str, dict[str, Any]]) -> FinetuneSpec:
         reference = {"kind": self.cast.base_model.source, "name_or_path": self.cast.base_model.name_or_path}
-        return FinetuneSpec.model_validate({"base_model": reference, "training": {"max_steps": 5, **training}})
+        return FinetuneSpec.model_validate({"base_model": reference, "training": {"max_steps": 5}, **blocks})
 
     def new_pool(self, name: str, **fields: Any) -> WorkerPool:
         connection.close()
@@ -112,15 +113,23 @@ class Cluster:
 
     def agent(self, name: str, *, pool: WorkerPool, slots: int = 1, **environment: str) -> Agent:
         """Joined and running until the test is over."""
-        agent = self.join(name, pool=pool, slots=slots, **environment)
+        agent = self.join(name, pool=pool, slots=slots, environment=environment)
         agent.start()
         return agent
 
-    def join(self, name: str, *, pool: WorkerPool, slots: int = 1, **environment: str) -> Agent:
-        ours = {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents(), **environment}
+    def join(
+        self,
+        name: str,
+        *,
+        pool: WorkerPool,
+        slots: int = 1,
+        protocol: int = PROTOCOL,
+        environment: Mapping[str, str] | None = None,
+    ) -> Agent:
+        ours = {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents(), **(environment or {})}
         cable = CutProxy(int(self.url.rpartition(":")[2]))
         data = self.folder / "workers" / pool.name / name
-        agent = join(data, web_url=self.url, pool=pool, cable=cable, environment=ours, slots=slots)
+        agent = join(data, web_url=self.url, pool=pool, cable=cable, environment=ours, slots=slots, protocol=protocol)
         self.agents.append(agent)
         return agent
 
@@ -142,12 +151,12 @@ class Cluster:
             connection.close()
             return None
 
-    def until(self, question: Callable[[], Answer], *, what: str, seconds: float = 40) -> Answer:
+    def until(self, question: Callable[[], Answer], *, what: str, seconds: float = 90) -> Answer:
         found = wait_until(lambda: self.ask(question), what=what, seconds=seconds)
         assert found is not None
         return found
 
-    def wait_for(self, job: Job, *statuses: str, seconds: float = 40) -> Job:
+    def wait_for(self, job: Job, *statuses: str, seconds: float = 90) -> Job:
         self.until(lambda: self.status(job) in (statuses or ENDED_JOB), what=f"job {job.pk} {statuses}", seconds=seconds)
         job.refresh_from_db()
         return job

@@ -9,7 +9,7 @@ import pytest
 
 from tests.databases import Databases, databases
 from tests.faults.cluster import Clocks, Cluster, running_cluster
-from tests.faults.invariants import assert_invariants, nothing_is_left_of
+from tests.faults.invariants import assert_invariants, nothing_is_left_of_agents
 from webapp.pools.models import WorkerPool
 
 PASSED = pytest.StashKey[bool]()
@@ -67,8 +67,7 @@ def promises(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[None]
             assert_invariants(cluster)
     finally:
         cluster.clear_away()
-    for agent in cluster.agents:
-        nothing_is_left_of(agent)
+    nothing_is_left_of_agents(cluster)
 
 
 @pytest.hookimpl(hookwrapper=True)

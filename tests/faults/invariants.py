@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 from django.db import connection
 
-from tests.faults.agents import Agent
 from tests.faults.cluster import Cluster
 from tests.programs import command_of, is_over
 from tests.waiting import wait_until
@@ -32,7 +31,9 @@ LEFTOVER = re.compile(r"\.part$|\.tmp|^\.[^.]+\.[0-9a-f]{32}$")
 def assert_invariants(cluster: Cluster) -> None:
     """Call it when everything has been mended and the jobs have ended or wait on purpose (cluster.waiting)."""
     connection.close()
-    problems = [problem for check in CHECKS for problem in check(cluster)]
+    found = {problem for check in CHECKS for problem in check(cluster)}
+    problems = sorted(found - cluster.reported)  # one broken promise fails one test, not all after it
+    cluster.reported |= found
     assert not problems, "\n".join(["What was promised does not hold:", *problems])
 
 
@@ -223,10 +224,10 @@ def _late_processes(cluster: Cluster) -> list[tuple[psutil.Process, int, int]]:
     return [found for found in processes_of(cluster) if found[1:] not in open_ones]
 
 
-def nothing_is_left_of(agent: Agent) -> None:
-    """I8, once the agent itself has ended: nothing that carries its mark runs."""
-    mark = f"{agent.data}#"
-    wait_until(lambda: not [p for p in psutil.process_iter() if _carries(p, mark)], what=f"the end of what {agent.name} started")
+def nothing_is_left_of_agents(cluster: Cluster) -> None:
+    """I8, once the agents themselves have ended: nothing that carries a mark of theirs runs."""
+    mark = str(cluster.folder)
+    wait_until(lambda: not any(_carries(process, mark) for process in psutil.process_iter()), what="the end of what agents started")
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

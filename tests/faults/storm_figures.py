@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
+from tests.faults.digests import published_digest, undisturbed_digest
 from tests.faults.invariants import CHECKS
 from tests.faults.storm import ENDS, Storm
 from webapp.jobs.models import Attempt, Job, JobEvent
@@ -21,6 +22,8 @@ class Figures:
     lost_jobs: list[str]
     two_leases: list[str]
     lost_events: list[str]
+    unlike_undisturbed: list[str]
+    """Adapters that lost a step or trained one twice."""
     other: list[str]
     """Any other promise that was broken."""
     attempts: int
@@ -35,11 +38,10 @@ class Figures:
 
     @property
     def broken(self) -> list[str]:
-        return [*self.lost_jobs, *self.two_leases, *self.lost_events, *self.other]
+        return [*self.lost_jobs, *self.two_leases, *self.lost_events, *self.unlike_undisturbed, *self.other]
 
     def as_record(self) -> dict[str, Any]:
-        lists = {"lost_jobs": self.lost_jobs, "two_leases": self.two_leases, "lost_events": self.lost_events, "other": self.other}
-        counts = {name: len(found) for name, found in lists.items()}
+        counts = {name: len(value) for name, value in vars(self).items() if isinstance(value, list)}
         return {**vars(self), **counts, "problems": self.broken}
 
 
@@ -55,6 +57,7 @@ def figures_of(storm: Storm) -> Figures:
         lost_jobs=[*lost_jobs(storm), *found.pop("every_job_has_ended")],
         two_leases=found.pop(LEASES),
         lost_events=[problem for name in EVENTS for problem in found.pop(name)],
+        unlike_undisturbed=list(unlike_undisturbed(storm)),
         other=[problem for problems in found.values() for problem in problems],
         attempts=attempts.count(),
         attempt_ends=dict(attempts.values_list("status").annotate(Count("pk"))),
@@ -78,6 +81,13 @@ def lost_jobs(storm: Storm) -> Iterator[str]:
             yield f"job {job.pk} ({job.name}) was to end as {' or '.join(ENDS[kind])} and is {job.status}: {job.failure}"
 
 
+def unlike_undisturbed(storm: Storm) -> Iterator[str]:
+    """The digest over all steps in each adapter against that of a run that nothing happened to."""
+    for job in Job.objects.filter(pool=storm.pool, status="succeeded").select_related("dataset_version"):
+        if published_digest(storm.cluster, job) != undisturbed_digest(job, steps=int(job.name.split()[0].removeprefix("steps="))):
+            yield f"job {job.pk} ({job.name}) has another adapter than an undisturbed run"
+
+
 def table(figures: Figures, *, seed: int) -> str:
     """What bench/chaos.py prints last."""
     ends = ", ".join(f"{count} {name}" for name, count in sorted(figures.ends.items()))
@@ -89,6 +99,7 @@ def table(figures: Figures, *, seed: int) -> str:
         ("jobs lost", str(len(figures.lost_jobs))),
         ("two leases on one job at once", str(len(figures.two_leases))),
         ("events lost or doubled", str(len(figures.lost_events))),
+        ("adapters unlike undisturbed ones", str(len(figures.unlike_undisturbed))),
         ("other promises broken", str(len(figures.other))),
         ("attempts", f"{figures.attempts} ({attempt_ends})"),
         ("late writes refused", str(figures.refused)),

@@ -29,13 +29,13 @@ def test_f28_cut_off_for_half_a_lease(cluster: Cluster, pool: WorkerPool) -> Non
 
 def test_f28_cut_off_for_two_leases(cluster: Cluster, pool: WorkerPool) -> None:
     """It trains on and cannot know; its job is given away; all that it sends afterwards is refused. One adapter."""
-    cut_off = cluster.agent("cut-off", pool=pool)
-    job = cluster.submit("steps=450 step_ms=20", pool=pool)
+    cut_off = cluster.agent("cut-off", pool=pool, NIBBLE_TRAINER_SCRIPT="steps=5000 step_ms=20")
+    job = cluster.submit("moves on", pool=pool)
     cluster.wait_for_step(job, 3)
     trainer = cut_off.trainer(job)
     cut_off.cable.refuse()
     cluster.until(lambda: cluster.statuses(job) == ["lost"], what="the lease's end")
-    other = cluster.agent("other", pool=pool)
+    other = cluster.agent("other", pool=pool, NIBBLE_TRAINER_SCRIPT="steps=60 step_ms=20")
     cluster.wait_for_step(job, 3, attempt=2)
     assert not is_over(trainer), "it trains on"
     cut_off.cable.mend()
@@ -43,7 +43,7 @@ def test_f28_cut_off_for_two_leases(cluster: Cluster, pool: WorkerPool) -> None:
     assert "is not ours any more" in cut_off.said
     assert cluster.wait_for(job).status == "succeeded"
     assert cluster.attempts(job)[1].worker_id == other.worker_id
-    assert cluster.steps(job, attempt=2) == list(range(1, 451))
+    assert cluster.steps(job, attempt=2) == list(range(1, 61))
 
 
 def test_f28_a_black_hole(cluster: Cluster, pool: WorkerPool) -> None:

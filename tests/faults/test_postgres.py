@@ -9,6 +9,7 @@ from django.db import connection
 from tests.faults.cluster import Clocks, Cluster
 from tests.faults.visitors import job_body, visitor
 from tests.waiting import wait_until
+from webapp.database import POOL
 from webapp.jobs.models import Job
 from webapp.pools.models import WorkerPool
 
@@ -92,6 +93,26 @@ def test_f14_postgres_takes_no_writes(cluster: Cluster, pool: WorkerPool) -> Non
     assert cluster.wait_for(job).status == "succeeded"
     assert cluster.statuses(job) == ["succeeded"]
     assert cluster.steps(job) == list(range(1, 251))
+
+
+def test_connections_are_as_many_as_the_pool_has(cluster: Cluster) -> None:
+    """Each request has a thread of its own; what stays behind with it must not be a connection."""
+    name = connection.settings_dict["NAME"]
+    most = 0
+    with visitor(cluster) as alice, ThreadPoolExecutor(24) as threads:
+        asked = [threads.submit(alice.get, "/api/v1/jobs") for _ in range(240)]
+        while not all(each.done() for each in asked):
+            most = max(most, connections_to(name))
+        assert {each.result().status_code for each in asked} == {200}
+    pools = 2  # the web's and the reaper's
+    assert 2 < most <= pools * POOL["max_size"]
+
+
+def connections_to(name: str) -> int:
+    """This process's own is left out."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", [name])
+        return int(cursor.fetchone()[0])
 
 
 def read_only(cluster: Cluster, *, on: bool) -> None:

@@ -184,6 +184,7 @@ class Attempt:
         return Failed(cause=failure.cause, message=failure.message, advice=failure.advice, exit_code=failure.exit_code)
 
     def _finish(self, end: End) -> None:
+        self._sender.close()  # what it would still write into the log came after the last line that is counted
         lines = self._reporter.settle(self._check_leaving)
         if self._reporter.is_lost:
             logger.warning("Job %s was given away meanwhile; what this machine did is thrown away.", self._order.job_id)

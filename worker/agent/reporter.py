@@ -17,7 +17,7 @@ from worker.contract.orders import MAX_BATCH_EVENTS, EventBatch, Order, WorkOrde
 from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
-LONGEST_PAUSE = 5.0  # below a lease of 30 s by far, so that a dashboard that was away for a moment loses no attempt
+LONGEST_PAUSE = 1 / 6  # of the lease, 5 s of 30: after an outage each worker must be heard of within one lease
 Wish = Literal["continue", "pause", "stop_and_save", "stop_and_discard"]
 
 
@@ -28,6 +28,7 @@ class Reporter(threading.Thread):
         self._lines = EventLines(run.events)
         self._lock, self._wake, self._ending = threading.Lock(), threading.Event(), threading.Event()
         self._posted, self._pause, self._most = 0.0, 0.0, MAX_BATCH_EVENTS
+        self._longest_pause = order.lease_seconds * LONGEST_PAUSE
         self._away_since: float | None = None
         self.acked = 0
         self.wish: Wish = "continue"
@@ -44,7 +45,7 @@ class Reporter(threading.Thread):
                 self._turn()
             except Exception:  # the thread that holds the lease must live
                 logger.exception("Posting events of attempt %s", self._order.attempt_id)
-                self._pause = LONGEST_PAUSE
+                self._pause = self._longest_pause
             self._wake.wait(max(self._pause, 0.05))
             self._wake.clear()
 
@@ -108,7 +109,7 @@ class Reporter(threading.Thread):
         if self._away_since is None:
             logger.warning("The dashboard is away (%s). Training goes on; events wait in %s.", away, self._run_directory.events)
             self._away_since = time.monotonic()
-        self._pause = min(LONGEST_PAUSE, max(1.0, self._pause * 2))
+        self._pause = min(self._longest_pause, max(1.0, self._pause * 2))
 
     def _refused(self, refusal: DoorRefused, batch: EventBatch) -> None:
         if refusal.is_not_ours:

@@ -122,7 +122,8 @@ class CheckpointSender(threading.Thread):
             self._give_up(why)
 
     def _give_up(self, why: str) -> None:
-        self._warn(f"The checkpoint of step {self._held_step} stays on the worker: {why}"[:2000])
+        if not self._ending.is_set():
+            self._warn(f"The checkpoint of step {self._held_step} stays on the worker: {why}"[:2000])
         self._done()
 
     def _done(self) -> None:
