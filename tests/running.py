@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.programs import command_of
 from tests.servers import free_port
 from tests.waiting import wait_until
 from webapp.launcher.first_steps import EXAMPLE_MODEL
@@ -35,16 +36,9 @@ class Nibble:
     def program(self, *words: str) -> psutil.Process:
         """The one process below this Nibble whose command line has all the words."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        found = [each for each in below if all(word in _command_of(each) for word in words)]
-        assert found, f"no process with {words} among {[_command_of(each) for each in below]}"
+        found = [each for each in below if all(word in command_of(each) for word in words)]
+        assert found, f"no process with {words} among {[command_of(each) for each in below]}"
         return found[0]
-
-
-def _command_of(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 @contextmanager

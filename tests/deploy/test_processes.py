@@ -20,10 +20,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.dashboards import ROWS
 from tests.deploy.compose import ROOT, SECRETS, compose_config, lay_out, resolved
 from tests.servers import free_port, postgres_server, redis_server
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import QUICK, ROWS
+from tests.worker.agent.dashboard import QUICK
 from tests.worker.agent.tiny_model import write_model
 from webapp.launcher import children
 from webapp.launcher.children import Child, Program

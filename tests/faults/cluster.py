@@ -3,28 +3,25 @@
 Every part can be killed, frozen, cut off and started again. This process reads and writes the same database.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from tests.cast import Cast, meet_the_cast
+from tests.cast import Cast
+from tests.dashboards import cast_with_files, last_words, reaper_program, ringing_through, web_program
 from tests.databases import Databases, database_at
 from tests.faults.agents import Agent, join
 from tests.faults.cut_proxy import CutProxy
-from tests.programs import Program, environment_with, python
+from tests.programs import Program, environment_with
 from tests.servers import PostgresServer, RedisServer, free_port, running
 from tests.waiting import wait_until
 from tests.worker.agent.tiny_model import write_model
 from webapp.accounts.models import User
-from webapp.celeryapp import app as celery
-from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobEvent
 from webapp.jobs.services import submit_job
 from webapp.pools.models import WorkerPool
@@ -33,9 +30,6 @@ from worker.contract import PROTOCOL
 from worker.contract.spec import FinetuneSpec
 
 Answer = TypeVar("Answer")
-ROWS = b"".join(
-    b'{"messages": [{"role": "user", "content": "%d"}, {"role": "assistant", "content": "ok"}]}\n' % n for n in range(40)
-)
 FOLDERS = {"DATASETS_DIR": "datasets", "ADAPTERS_DIR": "adapters", "INCOMING_DIR": "incoming", "CHECKPOINTS_DIR": "checkpoints"}
 
 
@@ -210,8 +204,8 @@ def running_cluster(
         **clocks.of_the_dashboard(),
         **settings_of_web,
     )
-    web = _web(url, environment, folder / "web.log")
-    reaper = Program("reaper", python("manage.py", "reaper"), environment=environment, log=folder / "reaper.log")
+    web = web_program(url, environment=environment, log=folder / "web.log")
+    reaper = reaper_program(environment=environment, log=folder / "reaper.log")
     with ExitStack() as stack:
         stack.enter_context(running(redis))
         for program in (web, reaper):
@@ -220,52 +214,10 @@ def running_cluster(
         stack.enter_context(database_at(database))
         stack.enter_context(_folders_in(folder))
         stack.enter_context(ringing_through(redis.url))
-        cast = _cast_with_files(folder)
-        stack.enter_context(_last_words(web, reaper))
+        cast = cast_with_files(folder, model=write_model(folder / "tiny"))
+        stack.enter_context(last_words(web, reaper))
         web.wait_ready()
         yield Cluster(folder, kind, clocks, databases, redis, web, reaper, url, cast)
-
-
-@contextmanager
-def _last_words(*programs: Program) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        for program in programs:
-            program.say()
-        raise
-
-
-def _web(url: str, environment: dict[str, str], log: Path) -> Program:
-    """As ./start runs it."""
-    options = ["--port", url.rpartition(":")[2], "--timeout-graceful-shutdown", "3", "--no-access-log", "--log-level", "warning"]
-    command = python("-m", "uvicorn", "webapp.asgi:application", *options)
-    return Program("web", command, environment=environment, log=log, answers=lambda: answers(url))
-
-
-def answers(url: str) -> bool:
-    try:
-        status = httpx.get(f"{url}/healthz", timeout=2).status_code
-    except httpx.TransportError:
-        return False
-    assert status == 200, f"{url}/healthz: {status}"
-    return True
-
-
-@contextmanager
-def ringing_through(url: str) -> Iterator[None]:
-    """A submit of this process rings the cluster's own Redis."""
-    kept = celery.conf.broker_url
-    try:
-        _ring_at(url)
-        yield
-    finally:
-        _ring_at(kept)
-
-
-def _ring_at(url: str) -> None:
-    celery.conf.broker_url = url
-    celery._after_fork()  # forgets its connections, as in a new process
 
 
 @contextmanager
@@ -279,17 +231,3 @@ def _folders_in(folder: Path) -> Iterator[None]:
     finally:
         for name, value in kept.items():
             setattr(settings, name, value)
-
-
-def _cast_with_files(folder: Path) -> Cast:
-    """Its dataset has bytes and its model a folder, so that nothing has to be made."""
-    cast = meet_the_cast()
-    digest = hashlib.sha256(ROWS).hexdigest()
-    file = folder / "datasets" / digest[:2] / digest
-    file.parent.mkdir(parents=True)
-    file.write_bytes(ROWS)
-    DatasetVersion.objects.filter(pk=cast.version.pk).update(sha256=digest, size_bytes=len(ROWS), rows=40)
-    cast.base_model.source, cast.base_model.name_or_path = "folder", str(write_model(folder / "tiny"))
-    cast.base_model.save()
-    cast.version.refresh_from_db()
-    return cast

@@ -1,8 +1,6 @@
 """A real dashboard for the agent's tests: web server, reaper, Redis with a password, SQLite file; and real agents beside it."""
 
-import hashlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,13 +11,13 @@ from typing import Any
 
 import httpx
 import psutil
-from django.db import connections
 
-from tests.cast import Cast, meet_the_cast
+from tests.cast import Cast
+from tests.dashboards import cast_with_files, last_words, reaper_program, ringing_through, web_program
+from tests.databases import database_at
+from tests.programs import Program, python
 from tests.servers import free_port, redis_server
 from tests.waiting import wait_until
-from webapp.celeryapp import app as celery
-from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, JobEvent, JobStatus
 from webapp.jobs.services import submit_job
 from webapp.pools.models import WorkerPool
@@ -27,9 +25,6 @@ from webapp.pools.services import create_pool, new_join_token
 from worker.contract.spec import FinetuneSpec
 
 ROOT = Path(__file__).resolve().parents[3]
-ROWS = b"".join(
-    b'{"messages": [{"role": "user", "content": "%d"}, {"role": "assistant", "content": "ok"}]}\n' % n for n in range(40)
-)
 QUICK = {
     "NIBBLE_HEARTBEAT_SECONDS": "0.5",
     "NIBBLE_BATCH_SECONDS": "0.1",
@@ -38,49 +33,16 @@ QUICK = {
 }
 
 
-@dataclass
-class Agent:
+class Agent(Program):
     """A host's supervisor, as started by hand."""
 
-    data: Path
-    process: "subprocess.Popen[bytes]"
-
-    @property
-    def said(self) -> str:
-        return (self.data / "said.txt").read_text(errors="replace")
-
-    def below(self, *words: str) -> list[psutil.Process]:
-        """Processes below the supervisor whose command line has all the words."""
-        try:
-            found = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
-        return [process for process in found if all(word in _command(process) for word in words)]
+    def __init__(self, data: Path, **environment: str) -> None:
+        command = python("-m", "worker.agent", "run", "--data", str(data))
+        super().__init__(data.name, command, environment={**os.environ, **QUICK, **environment}, log=data / "said.txt")
+        self.data = data
 
     def trainer(self) -> psutil.Process:
         return wait_until(lambda: self.below("tests.fake_trainer"), what="a trainer")[0]
-
-
-@dataclass
-class Web:
-    """The web server, which can be stopped and started at the same address."""
-
-    url: str
-    environment: dict[str, str]
-    log: Path
-    process: "subprocess.Popen[bytes] | None" = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", self.url.rpartition(":")[2]]
-        with self.log.open("ab") as out:
-            command += ["--no-access-log", "--log-level", "warning"]
-            self.process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-        wait_until(lambda: _answers(self.url), what="the web server")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(20)
 
 
 @dataclass
@@ -91,7 +53,7 @@ class Dashboard:
     folder: Path
     redis: ExitStack
     """Closed: the Redis is gone."""
-    web: "Web"
+    web: Program
 
     def submit(self, name: str, *, pool: WorkerPool | None = None) -> Job:
         reference = {"kind": self.cast.base_model.source, "name_or_path": self.cast.base_model.name_or_path}
@@ -147,23 +109,13 @@ class Dashboard:
 
 @contextmanager
 def running_agent(data: Path, **environment: str) -> Iterator[Agent]:
-    command = [sys.executable, "-m", "worker.agent", "run", "--data", str(data)]
-    env = {**os.environ, **QUICK, **environment}
-    with (data / "said.txt").open("ab") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
-    agent = Agent(data, process)
+    agent = Agent(data, **environment)
+    agent.start()
     try:
-        yield agent
-    except BaseException:
-        sys.stderr.write(f"\n--- {data}\n{agent.said[-4000:]}")
-        raise
+        with last_words(agent):
+            yield agent
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+        agent.stop()
 
 
 @contextmanager
@@ -181,90 +133,14 @@ def running_dashboard(folder: Path, *, model: Path, lease_seconds: float) -> Ite
             "NIBBLE_RETRY_SECONDS": "0.2",
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True)
-        programs.enter_context(_program([sys.executable, "manage.py", "reaper"], env, folder / "reaper.log"))
-        web = Web(url, env, folder / "web.log")
-        programs.callback(web.stop)
-        web.start()
-        with database_of(folder), ringing_through(env["REDIS_URL"]):
-            yield Dashboard(url, env, _cast_with_files(folder, model), folder, redis, web)
-
-
-@contextmanager
-def ringing_through(url: str) -> Iterator[None]:
-    """A submit of this process rings the dashboard's own Redis."""
-    kept = celery.conf.broker_url
-    try:
-        _ring_at(url)
-        yield
-    finally:
-        _ring_at(kept)
-
-
-def _ring_at(url: str) -> None:
-    celery.conf.broker_url = url
-    celery._after_fork()  # forgets its connections, as in a new process
-
-
-@contextmanager
-def database_of(folder: Path) -> Iterator[None]:
-    """This process reads and writes the dashboard's own SQLite file for a while."""
-    wrapper = connections["default"]
-    kept, name = wrapper.connection, wrapper.settings_dict["NAME"]
-    wrapper.connection, wrapper.settings_dict["NAME"] = None, str(folder / "nibble.sqlite3")
-    try:
-        yield
-    finally:
-        wrapper.close()
-        wrapper.connection, wrapper.settings_dict["NAME"] = kept, name
-
-
-def _cast_with_files(folder: Path, model: Path) -> Cast:
-    cast = meet_the_cast()
-    digest = hashlib.sha256(ROWS).hexdigest()
-    file = folder / "datasets" / digest[:2] / digest
-    file.parent.mkdir(parents=True)
-    file.write_bytes(ROWS)
-    DatasetVersion.objects.filter(pk=cast.version.pk).update(sha256=digest, size_bytes=len(ROWS), rows=40)
-    cast.base_model.source, cast.base_model.name_or_path = "folder", str(model)
-    cast.base_model.save()
-    cast.version.refresh_from_db()
-    return cast
-
-
-@contextmanager
-def _program(command: list[str], env: dict[str, str], log: Path) -> Iterator[None]:
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        yield
-    except BaseException:
-        sys.stderr.write(f"\n--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
-        raise
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/worker/v1/join.sh", timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def is_over(process: psutil.Process) -> bool:
-    """An orphan stays a zombie until this machine's first process gets round to it; it runs no more."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+        web = web_program(url, environment=env, log=folder / "web.log")
+        reaper = reaper_program(environment=env, log=folder / "reaper.log")
+        for program in (reaper, web):
+            programs.callback(program.stop)
+            program.begin()
+        with last_words(web, reaper), database_at(f"sqlite://{folder / 'nibble.sqlite3'}"), ringing_through(env["REDIS_URL"]):
+            web.wait_ready()
+            yield Dashboard(url, env, cast_with_files(folder, model=model), folder, redis, web)
 
 
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)

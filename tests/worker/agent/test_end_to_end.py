@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.programs import is_over
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import ENDED, Agent, Dashboard, is_over
+from tests.worker.agent.dashboard import ENDED, Agent, Dashboard
 from webapp.adapters.models import Adapter
 from webapp.jobs.models import Attempt, Checkpoint, Job, JobEvent
 from webapp.jobs.services import cancel_job, pause_job, resume_job

@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.programs import is_over
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import QUICK, Dashboard, is_over
+from tests.worker.agent.dashboard import QUICK, Dashboard
 from tests.worker.agent.tiny_model import write_model
 from webapp.catalog.models import BaseModel
 from webapp.catalog.services import add_model
