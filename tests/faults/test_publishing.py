@@ -20,7 +20,7 @@ CLOCKS = Clocks(lease=6)
 
 
 def test_f04_the_web_is_killed_during_submits(cluster: Cluster, pool: WorkerPool) -> None:
-    """Sixty submits with keys, asked again until they are answered, while the web is killed five times: sixty jobs."""
+    """Forty submits with keys, asked again until they are answered, while the web is killed five times: forty jobs."""
     taken = threading.Semaphore(0)
 
     def submit(number: int) -> int:
@@ -29,17 +29,17 @@ def test_f04_the_web_is_killed_during_submits(cluster: Cluster, pool: WorkerPool
         taken.release()
         return job
 
-    sessions_before = Job.objects.count()
+    jobs_before = Job.objects.count()
     with ThreadPoolExecutor(4) as threads:
-        answers = [threads.submit(submit, number) for number in range(60)]
+        answers = [threads.submit(submit, number) for number in range(40)]
         for _ in range(5):
-            for _ in range(6):
+            for _ in range(4):
                 taken.acquire()
             cluster.web.kill()
             cluster.web.start()
         jobs = [answer.result() for answer in answers]
-    assert len(set(jobs)) == 60
-    assert Job.objects.count() == sessions_before + 60
+    assert len(set(jobs)) == 40
+    assert Job.objects.count() == jobs_before + 40
     assert set(Job.objects.filter(pool=pool).values_list("pk", flat=True)) == set(jobs)
     cluster.waiting |= set(jobs)
 

@@ -15,7 +15,7 @@ CLOCKS = Clocks(lease=20)
 def test_f05_a_killed_web_with_eight_running_jobs(cluster: Cluster, pool: WorkerPool, away: str) -> None:
     """No attempt is started again, every line is stored once, and an open job page misses nothing."""
     agents = [cluster.agent(name, pool=pool, slots=4) for name in ("one", "two")]
-    jobs = [cluster.submit(f"steps=120 step_ms=30 #{number}", pool=pool) for number in range(8)]
+    jobs = [cluster.submit(f"steps=70 step_ms=60 #{number}", pool=pool) for number in range(8)]
     for job in jobs:
         cluster.wait_for(job, "running")
     with Watcher(cluster, jobs[0]) as watcher:
@@ -33,7 +33,7 @@ def test_f05_a_killed_web_with_eight_running_jobs(cluster: Cluster, pool: Worker
         assert watcher.connections >= 2
     for job in jobs:
         assert cluster.statuses(job) == ["succeeded"]
-        assert cluster.steps(job) == list(range(1, 121))
+        assert cluster.steps(job) == list(range(1, 71))
 
 
 def test_a_frozen_web_is_a_slow_one(cluster: Cluster, pool: WorkerPool) -> None:
