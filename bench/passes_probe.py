@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from bench.random_models import random_llama
-from worker.qlora.passes.decoder import Decoder, Pass
+from worker.qlora.passes.decoder import Decoder, Pass, Thrift
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -39,22 +39,24 @@ def make_pass(rows: list[tuple[list[int], list[int]]], *, width: int, count: int
     trained = sum(label >= 0 for label in labels)
     longest = max(longest, padded - real)
     to = lambda values, kind: torch.tensor(values, dtype=kind).to(device)
-    return Pass(to(ids, torch.long), to(labels, torch.long), to(positions, torch.long), to(ends, torch.int32), to([scale or 1 / trained], torch.float32), longest), real
+    return Pass(to(ids, torch.long), to(labels, torch.long), to(positions, torch.long), to(ends, torch.int32), to([scale or 1 / trained], torch.float32), to([7], torch.long), longest), real
 
 
 def gib(x: float) -> float:
     return round(x / 2**30, 2)
 
 
-def loop(model: Any, steps: list[list[Any]], *, name: str, width: int, captured: bool, checkpointed: int, longest: int, device: str, warm: int = 6) -> dict[str, Any]:
+def loop(model: Any, steps: list[list[Any]], *, name: str, width: int, captured: bool, thrift: Thrift, longest: int, device: str, warm: int = 6) -> dict[str, Any]:
     import bitsandbytes as bnb
 
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     dtype = torch.bfloat16
-    decoder = Decoder(model, dtype=dtype, checkpointed=checkpointed)
+    decoder = Decoder(model, dtype=dtype, thrift=thrift)
     adapter = decoder.adapter
-    optimizer = bnb.optim.PagedAdamW32bit([*adapter.a, *adapter.b], lr=1e-5)
+    flat = torch.nn.Parameter(adapter.weights)
+    flat.grad = adapter.grads
+    optimizer = bnb.optim.PagedAdamW32bit([flat], lr=1e-5)
     passes = [make_pass(rows, width=width, count=len(rows), longest=longest, device=device) for rows in steps]
     runner = None
     capture = 0.0
@@ -62,7 +64,6 @@ def loop(model: Any, steps: list[list[Any]], *, name: str, width: int, captured:
         from worker.qlora.passes.captured import CapturedPasses
 
         runner = CapturedPasses(decoder)
-        adapter.renew_copies()
         for given in sorted({each.ids.shape[0]: each for each, _ in passes}.values(), key=lambda each: -each.ids.shape[0]):
             runner.run(given)
         capture = runner.capture_seconds
@@ -72,7 +73,6 @@ def loop(model: Any, steps: list[list[Any]], *, name: str, width: int, captured:
         if number == warm:
             torch.cuda.synchronize()
             began = time.monotonic()
-        adapter.renew_copies()
         if runner:
             loss = runner.run(given).clone()
         else:
@@ -122,8 +122,7 @@ def check(device: str) -> None:
         total = total + torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(marks[1:], device=device), ignore_index=-100, reduction="sum") / trained
     total.backward()
     plain = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    decoder = Decoder(model, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
-    decoder.adapter.renew_copies()
+    decoder = Decoder(model, dtype=torch.bfloat16 if device == "cuda" else torch.float32, thrift=Thrift())
     decoder.adapter.zero_grads()
     given, _ = make_pass(rows, width=128, count=3, longest=256, device=device)
     loss = decoder.loss(given)
@@ -145,8 +144,7 @@ def check(device: str) -> None:
 def profiled(model: Any, given: Pass) -> None:
     from torch.profiler import ProfilerActivity, profile
 
-    decoder = Decoder(model, dtype=torch.bfloat16)
-    decoder.adapter.renew_copies()
+    decoder = Decoder(model, dtype=torch.bfloat16, thrift=Thrift())
     for _ in range(2):
         decoder.loss(given).backward()
     torch.cuda.synchronize()
@@ -155,7 +153,7 @@ def profiled(model: Any, given: Pass) -> None:
         torch.cuda.synchronize()
     rows = [(e.key, e.self_device_time_total / 1000, e.count) for e in seen.key_averages() if e.self_device_time_total > 0 and e.device_type.name == "CUDA"]
     rows.sort(key=lambda row: -row[1])
-    print(f"kernels: {sum(r[1] for r in rows):.1f} ms, {sum(r[2] for r in rows)} launches, {given.ids.shape[0]} tokens", flush=True)
+    print(f"kernels: {sum(r[1] for r in rows):.1f} ms, {sum(r[2] for r in rows)} launches, {given.tokens} tokens", flush=True)
     for key, ms, count in rows[:32]:
         print(f"  {ms:8.2f} ms {count:6d} × {key[:110]}", flush=True)
 
@@ -187,28 +185,35 @@ def main() -> None:
     by16 = [alpaca[16 * n : 16 * n + 16] for n in range(asked.steps)]
     by4 = [alpaca[4 * n : 4 * n + 4] for n in range(asked.steps)]
     long = [[(list(range(2048)), list(range(2048))) for _ in range(4)] for _ in range(14)]
+    all_of = Thrift(recomputed=99)
+    tight = Thrift(recomputed=99, on_host=True, feed_forward_tokens=2048, head_tokens=256)
     variants = [
-        ("16 rows, graph", by16, 128, True, 0, 512),
-        ("16 rows, eager", by16[:14], 128, False, 0, 512),
-        ("16 rows, graph, ckpt", by16, 128, True, 99, 512),
-        ("4 rows, graph", by4, 64, True, 0, 512),
-        ("4 rows, graph, ckpt", by4, 64, True, 99, 512),
-        ("long, graph", long, 128, True, 0, 2048),
-        ("long, graph, ckpt", long, 128, True, 99, 2048),
+        ("16 rows, graph", by16, 128, True, Thrift(), 512),
+        ("16 rows, eager", by16[:14], 128, False, Thrift(), 512),
+        ("16 rows, graph, ckpt", by16, 128, True, all_of, 512),
+        ("16 rows, graph, ckpt tight", by16, 128, True, tight, 512),
+        ("4 rows, graph", by4, 64, True, Thrift(), 512),
+        ("4 rows, graph, half ckpt", by4, 64, True, Thrift(recomputed=16), 512),
+        ("4 rows, graph, ckpt", by4, 64, True, all_of, 512),
+        ("4 rows, graph, ckpt tight", by4, 64, True, tight, 512),
+        ("long, graph", long, 128, True, Thrift(), 2048),
+        ("long, graph, ckpt", long, 128, True, all_of, 2048),
+        ("long, graph, ckpt tight", long, 128, True, tight, 2048),
     ]
+
     def attempt(act: Any) -> None:
         try:
             act()
         except Exception:
             traceback.print_exc()
             torch.cuda.empty_cache()
-    for name, steps, width, captured, checkpointed, longest in variants:
-        attempt(lambda: loop(model, steps, name=name, width=width, captured=captured, checkpointed=checkpointed, longest=longest, device="cuda"))
+    for name, steps, width, captured, thrift, longest in variants:
+        attempt(lambda: loop(model, steps, name=name, width=width, captured=captured, thrift=thrift, longest=longest, device="cuda"))
     attempt(lambda: profiled(model, make_pass(by16[0], width=128, count=16, longest=512, device="cuda")[0]))
     del model
     torch.cuda.empty_cache()
     model = peft_model(random_llama(asked.shape, nf4=False, device="cuda"))
-    attempt(lambda: loop(model, by16, name="LoRA bf16, 16 rows, graph", width=128, captured=True, checkpointed=0, longest=512, device="cuda"))
+    attempt(lambda: loop(model, by16, name="LoRA bf16, 16 rows, graph", width=128, captured=True, thrift=Thrift(), longest=512, device="cuda"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import torch
 
 from worker.qlora.passes.decoder import Decoder, Pass
 
+INPUTS = ("ids", "labels", "positions", "ends", "scale", "seed")
+
 
 class CapturedPasses:
     """One graph for each length. Must capture the longest first, so that the others fit into its memory."""
@@ -20,18 +22,18 @@ class CapturedPasses:
 
     def run(self, given: Pass) -> torch.Tensor:
         """Forward and backward; gradients are added to the adapter's. Returns the loss, which the next run of this length overwrites."""
-        tokens = given.ids.shape[0]
+        tokens = given.tokens
         if tokens not in self._graphs:
             self._graphs[tokens] = self._capture(given)
         graph, inputs, loss = self._graphs[tokens]
-        for name in ("ids", "labels", "positions", "ends", "scale"):
+        for name in INPUTS:
             getattr(inputs, name).copy_(getattr(given, name), non_blocking=True)
         graph.replay()
         return loss
 
     def _capture(self, given: Pass) -> tuple[torch.cuda.CUDAGraph, Pass, torch.Tensor]:
         began = time.monotonic()
-        inputs = replace(given, **{name: getattr(given, name).clone() for name in ("ids", "labels", "positions", "ends", "scale")})
+        inputs = replace(given, **{name: getattr(given, name).clone() for name in INPUTS})
         if not self._graphs:  # kernels are built and workspaces made outside of the capture
             kept = self._decoder.adapter.grads.clone()
             self._stream.wait_stream(torch.cuda.current_stream())

@@ -1,6 +1,6 @@
-"""All adapter weights in one float32 buffer, their gradients in another, and a copy in the compute type.
+"""All adapter weights in one float32 buffer and their gradients in another, so that one kernel does what took 448 in a 7B model.
 
-One kernel zeroes all gradients and one renews the copies, where PEFT's 448 tensors of a 7B model take 448 of each.
+Layers that read the same input lie side by side, A matrices first: a group's A is one matrix without a copy.
 """
 
 from collections.abc import Sequence
@@ -12,75 +12,72 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class LoraSlices:
-    """Views of one layer's adapter: A is (r, in), B is (out, r). `scaled_b` holds scaling × B in the compute type."""
+class GroupSlices:
+    """One group's part of the buffers. A of all layers: (sum of ranks, in); B of each: (out, r)."""
 
-    a: Tensor
-    scaled_b: Tensor
+    weights: Tensor
+    ranks: tuple[int, ...]
+    outs: tuple[int, ...]
+    ins: int
     grad_a: Tensor
-    grad_b: Tensor
+    grad_b: tuple[Tensor, ...]
     scaling: float
+
+    def cast(self, dtype: torch.dtype) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """A and the Bs in the compute type, by one kernel. Fresh each time: there is no copy that could grow stale."""
+        whole = self.weights.to(dtype)
+        rows = sum(self.ranks)
+        a, rest = whole[: rows * self.ins].view(rows, self.ins), whole[rows * self.ins :]
+        parts = rest.split([out * r for out, r in zip(self.outs, self.ranks, strict=True)])
+        return a, tuple(part.view(out, r) for part, out, r in zip(parts, self.outs, self.ranks, strict=True))
 
 
 class FlatAdapter:
-    """Takes the weights of the LoRA layers over, in groups that read the same input, so that a group's A matrices are adjacent."""
+    """Takes the weights of PEFT's LoRA layers over: afterwards each is a view of `weights`, its gradient a view of `grads`."""
 
-    def __init__(self, groups: Sequence[Sequence[Any]], *, adapter: str, dtype: torch.dtype) -> None:
-        layers = [layer for group in groups for layer in group]
-        self.a = [layer.lora_A[adapter].weight for layer in layers]
-        self.b = [layer.lora_B[adapter].weight for layer in layers]
-        self.scaling = {id(layer): float(layer.scaling[adapter]) for layer in layers}
-        device = self.a[0].device
-        count = sum(weight.numel() for weight in (*self.a, *self.b))
+    def __init__(self, groups: Sequence[Sequence[Any]], *, adapter: str) -> None:
+        tensors = [weight for group in groups for weight in _weights_of(group, adapter)]
+        device = tensors[0].device
+        count = sum(weight.numel() for weight in tensors)
         self.weights = torch.empty(count, dtype=torch.float32, device=device)
         self.grads = torch.zeros(count, dtype=torch.float32, device=device)
-        self.copies = torch.empty(count, dtype=dtype, device=device)
-        self.b_begins = sum(weight.numel() for weight in self.a)
-        scales = set(self.scaling.values())
-        if len(scales) != 1:
-            raise ValueError("One scaling for all layers is what a LoraConfig without patterns gives.")
-        self.scale = scales.pop()
-        self._take_over()
-        self._slices = self._slice(layers)
-
-    def _take_over(self) -> None:
+        self.groups: list[GroupSlices] = []
         begin = 0
-        for weight in (*self.a, *self.b):
-            end = begin + weight.numel()
-            place = self.weights[begin:end].view_as(weight)
-            place.copy_(weight.data)
-            weight.data = place
-            weight.grad = self.grads[begin:end].view_as(weight)
+        for group in groups:
+            end = begin + sum(weight.numel() for weight in _weights_of(group, adapter))
+            self.groups.append(self._take_over(group, adapter, begin, end))
             begin = end
 
-    def _slice(self, layers: Sequence[Any]) -> dict[int, LoraSlices]:
-        found = {}
-        begin_a, begin_b = 0, self.b_begins
-        for layer, a, b in zip(layers, self.a, self.b, strict=True):
-            assert a.grad is not None
-            assert b.grad is not None
-            copies_a = self.copies[begin_a : begin_a + a.numel()].view_as(a)
-            copies_b = self.copies[begin_b : begin_b + b.numel()].view_as(b)
-            found[id(layer)] = LoraSlices(copies_a, copies_b, a.grad, b.grad, self.scaling[id(layer)])
-            begin_a, begin_b = begin_a + a.numel(), begin_b + b.numel()
-        return found
-
-    def of(self, layer: Any) -> LoraSlices:
-        return self._slices[id(layer)]
-
-    def a_of(self, group: Sequence[Any]) -> Tensor:
-        """(r of all layers of the group together, in), without a copy: they lie side by side."""
-        first = self.of(group[0]).a
-        begin = first.storage_offset()
-        rows = sum(self.of(layer).a.shape[0] for layer in group)
-        return self.copies[begin : begin + rows * first.shape[1]].view(rows, first.shape[1])
-
-    def renew_copies(self) -> None:
-        """After each optimizer step, before the next pass."""
-        self.copies.copy_(self.weights)
-        if self.scale != 1.0:
-            self.copies[self.b_begins :].mul_(self.scale)
+    def _take_over(self, group: Sequence[Any], adapter: str, begin: int, end: int) -> GroupSlices:
+        at = begin
+        for weight in _weights_of(group, adapter):
+            place = self.weights[at : at + weight.numel()].view_as(weight)
+            place.copy_(weight.data)
+            weight.data, weight.grad = place, self.grads[at : at + weight.numel()].view_as(weight)
+            at += weight.numel()
+        ranks = tuple(int(layer.lora_A[adapter].weight.shape[0]) for layer in group)
+        ins = int(group[0].lora_A[adapter].weight.shape[1])
+        return GroupSlices(
+            weights=self.weights[begin:end],
+            ranks=ranks,
+            outs=tuple(int(layer.lora_B[adapter].weight.shape[0]) for layer in group),
+            ins=ins,
+            grad_a=self.grads[begin : begin + sum(ranks) * ins].view(sum(ranks), ins),
+            grad_b=tuple(layer.lora_B[adapter].weight.grad for layer in group),
+            scaling=_one_scaling(group, adapter),
+        )
 
     def zero_grads(self) -> None:
         """In place: captured passes add into these very buffers."""
         self.grads.zero_()
+
+
+def _weights_of(group: Sequence[Any], adapter: str) -> list[Any]:
+    return [layer.lora_A[adapter].weight for layer in group] + [layer.lora_B[adapter].weight for layer in group]
+
+
+def _one_scaling(group: Sequence[Any], adapter: str) -> float:
+    found = {float(layer.scaling[adapter]) for layer in group}
+    if len(found) != 1:
+        raise ValueError(f"The layers of a group scale their adapters differently: {sorted(found)}.")
+    return found.pop()

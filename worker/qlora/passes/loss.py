@@ -5,22 +5,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 1024  # tokens; at a vocabulary of 49,152 in bf16 a chunk's logits take 96 MiB
-
 
 class HeadLoss(torch.autograd.Function):
     """Σ of the tokens' losses × scale. The gradient of the hidden states is made on the way forward, when the logits are at hand.
 
     hidden (tokens, h); head (vocabulary, h), frozen; labels (tokens,), already those of the next token, −100: not trained;
-    scale (1,): one over the trained tokens of the effective batch.
+    scale (1,): one over the trained tokens of the effective batch. chunk: tokens; at a vocabulary of 49,152 in bf16 the logits
+    of 1,024 take 96 MiB.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, scale: Tensor, chunk: int) -> Tensor:
         grad = torch.empty_like(hidden)
         losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        for begin in range(0, hidden.shape[0], CHUNK):
-            here = slice(begin, begin + CHUNK)
+        for begin in range(0, hidden.shape[0], chunk):
+            here = slice(begin, begin + chunk)
             logits = hidden[here] @ head.t()
             _losses_and_grads(logits, labels[here], losses[here], scale)
             torch.mm(logits, head, out=grad[here])
@@ -30,7 +29,7 @@ class HeadLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = ctx.saved_tensors
-        return grad.mul_(grads[0].to(grad.dtype)), None, None, None
+        return grad.mul_(grads[0].to(grad.dtype)), None, None, None, None
 
 
 def _losses_and_grads(logits: Tensor, labels: Tensor, losses: Tensor, scale: Tensor) -> None:

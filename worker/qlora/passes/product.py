@@ -1,6 +1,6 @@
 """y = x Wᵀ + s (x Aᵀ) Bᵀ for the layers that read the same x, as one frozen product with small ones added into its result.
 
-The frozen weights are dequantised twice, once for each direction, and kept in neither. Saved for backward: x and x Aᵀ.
+The frozen weights are dequantised once in each direction and kept in neither. Saved for backward: x and x Aᵀ.
 """
 
 from collections.abc import Sequence
@@ -9,40 +9,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.qlora.passes.flat_adapter import FlatAdapter
+from worker.qlora.passes.dropping import Drop
+from worker.qlora.passes.flat_adapter import GroupSlices
 
 
 class FrozenGroup:
     """The frozen weights of layers that read the same input, as one (sum of outs, in) matrix in the compute type."""
 
-    def __init__(self, layers: Sequence[Any], *, adapter: FlatAdapter, dtype: torch.dtype) -> None:
+    def __init__(self, layers: Sequence[Any], *, lora: GroupSlices, dtype: torch.dtype) -> None:
         self.bases = [layer.get_base_layer() for layer in layers]
-        self.dtype = dtype
-        self.outs = [int(base.out_features) for base in self.bases]
-        self.ins = int(self.bases[0].in_features)
-        self.lora = [adapter.of(layer) for layer in layers]
-        self.a = adapter.a_of(layers)
-        self.ranks = [slices.a.shape[0] for slices in self.lora]
+        self.lora, self.dtype = lora, dtype
+        self.device = lora.weights.device
         self.bias = self._bias()
-        self.is_quantised = any(hasattr(base.weight, "quant_state") for base in self.bases)
-        if not self.is_quantised and len(self.bases) > 1:
-            self._join()
+        self._dense = None if any(hasattr(base.weight, "quant_state") for base in self.bases) else self._joined()
 
     def _bias(self) -> Tensor | None:
         if all(base.bias is None for base in self.bases):
             return None
-        parts = [
-            base.bias.data.to(self.dtype) if base.bias is not None else torch.zeros(base.out_features, dtype=self.dtype)
-            for base in self.bases
-        ]
-        return torch.cat([part.to(self.a.device) for part in parts])
+        parts = [torch.zeros(out) if base.bias is None else base.bias.data for base, out in zip(self.bases, self.lora.outs, strict=True)]
+        return torch.cat([part.to(self.device, self.dtype) for part in parts])
 
-    def _join(self) -> None:
-        """Dense weights become views of one matrix, so that their product is one."""
+    def _joined(self) -> Tensor:
+        """Weights in 16 bits become views of one matrix, so that their product is one."""
+        if len(self.bases) == 1:
+            weight: Tensor = self.bases[0].weight.data
+            return weight
         joined = torch.cat([base.weight.data for base in self.bases])
-        for base, part in zip(self.bases, joined.split(self.outs), strict=True):
+        for base, part in zip(self.bases, joined.split(list(self.lora.outs)), strict=True):
             base.weight.data = part
-        self._joined = joined
+        return joined
 
     def product(self, x: Tensor, onto: Tensor | None) -> Tensor:
         """x Wᵀ + bias, added onto the residual stream within the product itself."""
@@ -52,59 +47,67 @@ class FrozenGroup:
         return y if self.bias is None else y.add_(self.bias)
 
     def dense(self) -> Tensor:
-        if not self.is_quantised:
-            weight: Tensor = self._joined if len(self.bases) > 1 else self.bases[0].weight.data
-            return weight
-        from bitsandbytes.functional import dequantize_4bit
-
-        whole = torch.empty(sum(self.outs), self.ins, dtype=self.dtype, device=self.a.device)
-        for base, part in zip(self.bases, whole.split(self.outs), strict=True):
-            weight = base.weight
-            if weight.quant_state is None:
-                part.copy_(weight.data)
-            elif weight.quant_state.dtype == self.dtype and weight.device.type == "cuda":
-                dequantize_4bit(weight.data, weight.quant_state, out=part)
-            else:
-                part.copy_(dequantize_4bit(weight.data, weight.quant_state))
+        if self._dense is not None:
+            return self._dense
+        whole = torch.empty(sum(self.lora.outs), self.lora.ins, dtype=self.dtype, device=self.device)
+        for base, part in zip(self.bases, whole.split(list(self.lora.outs)), strict=True):
+            dequantise(base.weight, onto=part)
         return whole
+
+
+def dequantise(weight: Any, *, onto: Tensor) -> None:
+    from bitsandbytes.functional import dequantize_4bit
+
+    if weight.quant_state is None:
+        onto.copy_(weight.data)
+    elif onto.is_cuda and weight.quant_state.dtype == onto.dtype:
+        dequantize_4bit(weight.data, weight.quant_state, out=onto)
+    else:
+        onto.copy_(dequantize_4bit(weight.data, weight.quant_state))
 
 
 class LoraProduct(torch.autograd.Function):
     """Gradients of A and B are added to the flat buffers right here; autograd sees x alone.
 
-    `read` is what the adapter reads: x itself, or x after dropout. `onto`: the residual stream, which the result is added to.
+    `drop`: what the adapter reads is x after dropout, drawn again on the way back. `onto`: the residual stream, which the
+    result is added to.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, read: Tensor, onto: Tensor | None, anchor: Tensor, group: FrozenGroup) -> Tensor:
+    def forward(ctx: Any, x: Tensor, onto: Tensor | None, anchor: Tensor, group: FrozenGroup, drop: Drop | None) -> Tensor:
+        lora = group.lora
         y = group.product(x, onto)
-        low = read @ group.a.t()
-        for part, small, lora in zip(y.split(group.outs, 1), low.split(group.ranks, 1), group.lora, strict=True):
-            part.addmm_(small, lora.scaled_b.t())
-        ctx.save_for_backward(read, low)
-        ctx.group, ctx.is_same, ctx.is_added = group, read is x, onto is not None
+        a, bs = lora.cast(group.dtype)
+        low = (drop(x) if drop else x) @ a.t()
+        for part, small, b in zip(y.split(lora.outs, 1), low.split(lora.ranks, 1), bs, strict=True):
+            part.addmm_(small, b.t(), alpha=lora.scaling)
+        ctx.save_for_backward(x, low)
+        ctx.group, ctx.drop, ctx.is_added = group, drop, onto is not None
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         group: FrozenGroup = ctx.group
-        read, low = ctx.saved_tensors
-        grad_low = torch.empty_like(low)
-        parts = zip(grad.split(group.outs, 1), low.split(group.ranks, 1), grad_low.split(group.ranks, 1), group.lora, strict=True)
-        for part, small, small_grad, lora in parts:
-            torch.mm(part, lora.scaled_b, out=small_grad)
-            lora.grad_b.add_(part.t() @ small, alpha=lora.scaling)
-        grad_a = grad_low.t() @ read
-        begin = 0
-        for lora in group.lora:
-            rows = lora.a.shape[0]
-            lora.grad_a.add_(grad_a[begin : begin + rows])
-            begin += rows
+        drop: Drop | None = ctx.drop
+        x, low = ctx.saved_tensors
+        a, bs = group.lora.cast(group.dtype)
+        grad_low = _adapter_grads(grad, drop(x) if drop else x, low, bs, group.lora)
         onto = grad if ctx.is_added else None
-        if not ctx.needs_input_grad[0] and not ctx.needs_input_grad[1]:
-            return None, None, onto, None, None
+        if not ctx.needs_input_grad[0]:
+            return None, onto, None, None, None
         grad_x = grad @ group.dense()
-        if ctx.is_same:
-            return grad_x.addmm_(grad_low, group.a), None, onto, None, None
-        return grad_x, grad_low @ group.a, onto, None, None
+        grad_x = grad_x.add_(drop(grad_low @ a)) if drop else grad_x.addmm_(grad_low, a)
+        return grad_x, onto, None, None, None
+
+
+def _adapter_grads(grad: Tensor, read: Tensor, low: Tensor, bs: Sequence[Tensor], lora: GroupSlices) -> Tensor:
+    """Adds to the gradients of A and B; returns that of x Aᵀ, (tokens, sum of ranks)."""
+    grad_low = torch.empty_like(low)
+    splits = grad.split(lora.outs, 1), low.split(lora.ranks, 1), grad_low.split(lora.ranks, 1)
+    for part, small, small_grad, b, grad_b in zip(*splits, bs, lora.grad_b, strict=True):
+        torch.mm(part, b, out=small_grad)
+        grad_b.add_(part.t() @ small, alpha=lora.scaling)
+    grad_low.mul_(lora.scaling)
+    lora.grad_a.add_(grad_low.t() @ read)
+    return grad_low
