@@ -13,11 +13,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GroupSlices:
-    """One group's part of the buffers. A of all layers: (sum of ranks, in); B of each: (out, r)."""
+    """One group's part of the buffers. A of its adapted layers: (sum of ranks, in); B of each: (out, r).
+
+    `spans`: which columns of the group's output each adapted layer makes. A layer without an adapter has none.
+    """
 
     weights: Tensor
     ranks: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
     outs: tuple[int, ...]
+    """Of all layers of the group, adapted or not."""
     ins: int
     grad_a: Tensor
     grad_b: tuple[Tensor, ...]
@@ -28,8 +33,9 @@ class GroupSlices:
         whole = self.weights.to(dtype)
         rows = sum(self.ranks)
         a, rest = whole[: rows * self.ins].view(rows, self.ins), whole[rows * self.ins :]
-        parts = rest.split([out * r for out, r in zip(self.outs, self.ranks, strict=True)])
-        return a, tuple(part.view(out, r) for part, out, r in zip(parts, self.outs, self.ranks, strict=True))
+        shapes = [(end - begin, r) for (begin, end), r in zip(self.spans, self.ranks, strict=True)]
+        parts = rest.split([out * r for out, r in shapes])
+        return a, tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 class FlatAdapter:
@@ -55,16 +61,20 @@ class FlatAdapter:
             place.copy_(weight.data)
             weight.data, weight.grad = place, self.grads[at : at + weight.numel()].view_as(weight)
             at += weight.numel()
-        ranks = tuple(int(layer.lora_A[adapter].weight.shape[0]) for layer in group)
-        ins = int(group[0].lora_A[adapter].weight.shape[1])
+        outs = [int(layer.out_features) for layer in group]
+        ends = [sum(outs[: n + 1]) for n in range(len(outs))]
+        adapted = [(layer, (end - out, end)) for layer, out, end in zip(group, outs, ends, strict=True) if is_adapted(layer)]
+        ranks = tuple(int(layer.lora_A[adapter].weight.shape[0]) for layer, _ in adapted)
+        ins = int(group[0].in_features)
         return GroupSlices(
             weights=self.weights[begin:end],
             ranks=ranks,
-            outs=tuple(int(layer.lora_B[adapter].weight.shape[0]) for layer in group),
+            spans=tuple(span for _, span in adapted),
+            outs=tuple(outs),
             ins=ins,
             grad_a=self.grads[begin : begin + sum(ranks) * ins].view(sum(ranks), ins),
-            grad_b=tuple(layer.lora_B[adapter].weight.grad for layer in group),
-            scaling=_one_scaling(group, adapter),
+            grad_b=tuple(layer.lora_B[adapter].weight.grad for layer, _ in adapted),
+            scaling=_one_scaling([layer for layer, _ in adapted], adapter),
         )
 
     def zero_grads(self) -> None:
@@ -72,12 +82,17 @@ class FlatAdapter:
         self.grads.zero_()
 
 
+def is_adapted(layer: Any) -> bool:
+    return hasattr(layer, "lora_A")
+
+
 def _weights_of(group: Sequence[Any], adapter: str) -> list[Any]:
-    return [layer.lora_A[adapter].weight for layer in group] + [layer.lora_B[adapter].weight for layer in group]
+    adapted = [layer for layer in group if is_adapted(layer)]
+    return [layer.lora_A[adapter].weight for layer in adapted] + [layer.lora_B[adapter].weight for layer in adapted]
 
 
 def _one_scaling(group: Sequence[Any], adapter: str) -> float:
-    found = {float(layer.scaling[adapter]) for layer in group}
+    found = {float(layer.scaling[adapter]) for layer in group} or {1.0}
     if len(found) != 1:
         raise ValueError(f"The layers of a group scale their adapters differently: {sorted(found)}.")
     return found.pop()

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from worker.qlora.passes.dropping import Drop
-from worker.qlora.passes.flat_adapter import GroupSlices
+from worker.qlora.passes.flat_adapter import GroupSlices, is_adapted
 
 
 class FrozenGroup:
     """The frozen weights of layers that read the same input, as one (sum of outs, in) matrix in the compute type."""
 
     def __init__(self, layers: Sequence[Any], *, lora: GroupSlices, dtype: torch.dtype) -> None:
-        self.bases = [layer.get_base_layer() for layer in layers]
+        self.bases = [layer.get_base_layer() if is_adapted(layer) else layer for layer in layers]
         self.lora, self.dtype = lora, dtype
         self.device = lora.weights.device
         self.bias = self._bias()
@@ -78,9 +78,9 @@ class LoraProduct(torch.autograd.Function):
         lora = group.lora
         y = group.product(x, onto)
         a, bs = lora.cast(group.dtype)
-        low = (drop(x) if drop else x) @ a.t()
-        for part, small, b in zip(y.split(lora.outs, 1), low.split(lora.ranks, 1), bs, strict=True):
-            part.addmm_(small, b.t(), alpha=lora.scaling)
+        low = (drop(x) if drop and bs else x) @ a.t()
+        for (begin, end), small, b in zip(lora.spans, low.split(lora.ranks, 1), bs, strict=True):
+            y[:, begin:end].addmm_(small, b.t(), alpha=lora.scaling)
         ctx.save_for_backward(x, low)
         ctx.group, ctx.drop, ctx.is_added = group, drop, onto is not None
         return y
@@ -92,11 +92,13 @@ class LoraProduct(torch.autograd.Function):
         drop: Drop | None = ctx.drop
         x, low = ctx.saved_tensors
         a, bs = group.lora.cast(group.dtype)
-        grad_low = _adapter_grads(grad, drop(x) if drop else x, low, bs, group.lora)
         onto = grad if ctx.is_added else None
+        grad_low = _adapter_grads(grad, drop(x) if drop else x, low, bs, group.lora) if bs else None
         if not ctx.needs_input_grad[0]:
             return None, onto, None, None, None
         grad_x = grad @ group.dense()
+        if grad_low is None:
+            return grad_x, onto, None, None, None
         grad_x = grad_x.add_(drop(grad_low @ a)) if drop else grad_x.addmm_(grad_low, a)
         return grad_x, onto, None, None, None
 
@@ -104,8 +106,9 @@ class LoraProduct(torch.autograd.Function):
 def _adapter_grads(grad: Tensor, read: Tensor, low: Tensor, bs: Sequence[Tensor], lora: GroupSlices) -> Tensor:
     """Adds to the gradients of A and B; returns that of x Aᵀ, (tokens, sum of ranks)."""
     grad_low = torch.empty_like(low)
-    splits = grad.split(lora.outs, 1), low.split(lora.ranks, 1), grad_low.split(lora.ranks, 1)
-    for part, small, small_grad, b, grad_b in zip(*splits, bs, lora.grad_b, strict=True):
+    splits = low.split(lora.ranks, 1), grad_low.split(lora.ranks, 1)
+    for (begin, end), small, small_grad, b, grad_b in zip(lora.spans, *splits, bs, lora.grad_b, strict=True):
+        part = grad[:, begin:end]
         torch.mm(part, b, out=small_grad)
         grad_b.add_(part.t() @ small, alpha=lora.scaling)
     grad_low.mul_(lora.scaling)
