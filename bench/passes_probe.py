@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from bench.random_models import random_llama
-from worker.qlora.passes.decoder import Decoder, Pass, Thrift
+from worker.qlora.packed.decoder import Decoder, Pass, Thrift
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -23,7 +23,9 @@ def peft_model(base: Any, r: int = 16) -> Any:
     return model
 
 
-def make_pass(rows: list[tuple[list[int], list[int]]], *, width: int, count: int, longest: int, device: str, scale: float | None = None) -> tuple[Pass, int]:
+def make_pass(
+    rows: list[tuple[list[int], list[int]]], *, width: int, count: int, longest: int, device: str, scale: float | None = None
+) -> tuple[Pass, int]:
     real = sum(len(ids) for ids, _ in rows)
     padded = -(-real // width) * width
     ids, labels, positions, ends = [], [], [], [0]
@@ -39,14 +41,33 @@ def make_pass(rows: list[tuple[list[int], list[int]]], *, width: int, count: int
     trained = sum(label >= 0 for label in labels)
     longest = max(longest, padded - real)
     to = lambda values, kind: torch.tensor(values, dtype=kind).to(device)
-    return Pass(to(ids, torch.long), to(labels, torch.long), to(positions, torch.long), to(ends, torch.int32), to([scale or 1 / trained], torch.float32), to([7], torch.long), longest), real
+    return Pass(
+        to(ids, torch.long),
+        to(labels, torch.long),
+        to(positions, torch.long),
+        to(ends, torch.int32),
+        to([scale or 1 / trained], torch.float32),
+        to([7], torch.long),
+        longest,
+    ), real
 
 
 def gib(x: float) -> float:
     return round(x / 2**30, 2)
 
 
-def loop(model: Any, steps: list[list[Any]], *, name: str, width: int, captured: bool, thrift: Thrift, longest: int, device: str, warm: int = 6) -> dict[str, Any]:
+def loop(
+    model: Any,
+    steps: list[list[Any]],
+    *,
+    name: str,
+    width: int,
+    captured: bool,
+    thrift: Thrift,
+    longest: int,
+    device: str,
+    warm: int = 6,
+) -> dict[str, Any]:
     import bitsandbytes as bnb
 
     torch.cuda.empty_cache()
@@ -61,7 +82,7 @@ def loop(model: Any, steps: list[list[Any]], *, name: str, width: int, captured:
     runner = None
     capture = 0.0
     if captured:
-        from worker.qlora.passes.captured import CapturedPasses
+        from worker.qlora.packed.captured import CapturedPasses
 
         runner = CapturedPasses(decoder)
         for given in sorted({each.ids.shape[0]: each for each, _ in passes}.values(), key=lambda each: -each.ids.shape[0]):
@@ -119,7 +140,13 @@ def check(device: str) -> None:
     for ids, marks in rows:
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
             logits = model(input_ids=torch.tensor([ids], device=device)).logits[0].float()
-        total = total + torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(marks[1:], device=device), ignore_index=-100, reduction="sum") / trained
+        total = (
+            total
+            + torch.nn.functional.cross_entropy(
+                logits[:-1], torch.tensor(marks[1:], device=device), ignore_index=-100, reduction="sum"
+            )
+            / trained
+        )
     total.backward()
     plain = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     decoder = Decoder(model, dtype=torch.bfloat16 if device == "cuda" else torch.float32, thrift=Thrift())
@@ -130,7 +157,7 @@ def check(device: str) -> None:
     worst = max((float((plain[n] - p.grad).norm() / plain[n].norm()), n) for n, p in model.named_parameters() if n in plain)
     print(f"check: loss plain {float(total):.5f} fast {float(loss):.5f}; worst gradient difference {worst}", flush=True)
     if device == "cuda":
-        from worker.qlora.passes.captured import CapturedPasses
+        from worker.qlora.packed.captured import CapturedPasses
 
         eager = decoder.adapter.grads.clone()
         decoder.adapter.zero_grads()
@@ -138,7 +165,10 @@ def check(device: str) -> None:
         first = float(runner.run(given))
         decoder.adapter.zero_grads()
         second = float(runner.run(given))
-        print(f"check: captured {first:.5f} {second:.5f}; gradients {float((decoder.adapter.grads - eager).norm() / eager.norm()):.2e}", flush=True)
+        print(
+            f"check: captured {first:.5f} {second:.5f}; gradients {float((decoder.adapter.grads - eager).norm() / eager.norm()):.2e}",
+            flush=True,
+        )
 
 
 def profiled(model: Any, given: Pass) -> None:
@@ -151,7 +181,11 @@ def profiled(model: Any, given: Pass) -> None:
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
         decoder.loss(given).backward()
         torch.cuda.synchronize()
-    rows = [(e.key, e.self_device_time_total / 1000, e.count) for e in seen.key_averages() if e.self_device_time_total > 0 and e.device_type.name == "CUDA"]
+    rows = [
+        (e.key, e.self_device_time_total / 1000, e.count)
+        for e in seen.key_averages()
+        if e.self_device_time_total > 0 and e.device_type.name == "CUDA"
+    ]
     rows.sort(key=lambda row: -row[1])
     print(f"kernels: {sum(r[1] for r in rows):.1f} ms, {sum(r[2] for r in rows)} launches, {given.tokens} tokens", flush=True)
     for key, ms, count in rows[:32]:
@@ -173,7 +207,8 @@ def main() -> None:
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     for _ in range(5):
         a @ a
-    torch.cuda.synchronize(); t = time.monotonic()
+    torch.cuda.synchronize()
+    t = time.monotonic()
     for _ in range(30):
         a @ a
     torch.cuda.synchronize()
@@ -207,13 +242,20 @@ def main() -> None:
         except Exception:
             traceback.print_exc()
             torch.cuda.empty_cache()
+
     for name, steps, width, captured, thrift, longest in variants:
-        attempt(lambda: loop(model, steps, name=name, width=width, captured=captured, thrift=thrift, longest=longest, device="cuda"))
+        attempt(
+            lambda: loop(model, steps, name=name, width=width, captured=captured, thrift=thrift, longest=longest, device="cuda")
+        )
     attempt(lambda: profiled(model, make_pass(by16[0], width=128, count=16, longest=512, device="cuda")[0]))
     del model
     torch.cuda.empty_cache()
     model = peft_model(random_llama(asked.shape, nf4=False, device="cuda"))
-    attempt(lambda: loop(model, by16, name="LoRA bf16, 16 rows, graph", width=128, captured=True, thrift=Thrift(), longest=512, device="cuda"))
+    attempt(
+        lambda: loop(
+            model, by16, name="LoRA bf16, 16 rows, graph", width=128, captured=True, thrift=Thrift(), longest=512, device="cuda"
+        )
+    )
 
 
 if __name__ == "__main__":

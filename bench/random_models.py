@@ -18,8 +18,12 @@ VOCABULARY = 49_152
 
 def random_llama(shape: str, *, nf4: bool, device: str, layers: int | None = None, vocabulary: int = VOCABULARY) -> Any:
     """A LlamaForCausalLM in bf16 (float32 on a CPU), its linear layers in NF4 with double quantisation if asked."""
+    sizes = {**SHAPES[shape], **({"num_hidden_layers": layers} if layers else {})}
     config = LlamaConfig(
-        vocab_size=vocabulary, max_position_embeddings=8192, tie_word_embeddings=False, **{**SHAPES[shape], **({"num_hidden_layers": layers} if layers else {})}
+        vocab_size=vocabulary,
+        max_position_embeddings=8192,
+        tie_word_embeddings=False,
+        **sizes,
     )
     config._attn_implementation = "sdpa"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
@@ -49,7 +53,13 @@ def quantised(module: torch.nn.Linear, weight: torch.Tensor) -> Any:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     made = Linear4bit(
-        module.in_features, module.out_features, bias=False, compute_dtype=weight.dtype, compress_statistics=True, quant_type="nf4", device="meta"
+        module.in_features,
+        module.out_features,
+        bias=False,
+        compute_dtype=weight.dtype,
+        compress_statistics=True,
+        quant_type="nf4",
+        device="meta",
     )
     packed = Params4bit(weight, requires_grad=False, compress_statistics=True, quant_type="nf4", module=made)
     made.weight = packed._quantize(weight.device)

@@ -21,6 +21,12 @@ class FinetuneSpec(Message):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     training: Training
     data: Data = Field(default_factory=Data)
+    execution: Literal["auto", "plain"] = Field(
+        "auto",
+        title="Execution",
+        description="How the rows of a step are run. auto: as fast as the memory allows, with the same result. "
+        "plain: TRL's own way, rows padded, passes as the settings say.",
+    )
 
     @property
     def method(self) -> Literal["QLoRA", "LoRA"]:

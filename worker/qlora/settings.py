@@ -23,13 +23,14 @@ REASON_CHARS = 400
 SAMPLE_BYTES = 1 << 20
 
 
-def settings_of(order: WorkOrder, *, model: Path, optim: str, rows_sha256: str) -> Settings:
-    """`optim` is the optimizer that really runs: states of another one cannot be loaded."""
+def settings_of(order: WorkOrder, *, model: Path, optim: str, states: str, rows_sha256: str) -> Settings:
+    """`optim` is the optimizer that really runs, `states` how it keeps its states: those of another one cannot be loaded."""
     flat = flattened(order.spec.model_dump(mode="json"))
     return {
         **{name: value for name, value in flat.items() if name not in WITHOUT_EFFECT},
         "training.effective_batch": order.spec.training.effective_batch,
         "optimizer.optim": optim,
+        "optimizer's states": states,
         "dataset.sha256": order.dataset.sha256,
         "tokenised rows": rows_sha256,
         "base model's weights": fingerprint(model),

@@ -21,12 +21,9 @@ class Drop:
     def __call__(self, x: Tensor) -> Tensor:
         """(tokens, n) → the same with `share` of the numbers 0 and the others scaled up. Its own gradient, too."""
         if x.is_cuda:
-            from worker.qlora.passes.kernels import drop
+            from worker.qlora.packed.kernels import drop
 
             return drop(x, share=self.share, seed=self.seed, salt=self.salt, begin=self.begin)
-        rows = [self._kept(self.begin + token, x.shape[1]) for token in range(x.shape[0])]
-        return x * (torch.stack(rows).to(x.dtype) / (1 - self.share))
-
-    def _kept(self, token: int, count: int) -> Tensor:
-        generator = torch.Generator().manual_seed((int(self.seed) * 1_000_003 + self.salt) * 1_000_003 + token)
-        return torch.rand(count, generator=generator) >= self.share
+        generator = torch.Generator().manual_seed((int(self.seed) << 12) + self.salt)
+        fates = torch.rand(self.begin + x.shape[0], x.shape[1], generator=generator)[self.begin :]
+        return x * ((fates >= self.share).to(x.dtype) / (1 - self.share))

@@ -34,7 +34,7 @@ class HeadLoss(torch.autograd.Function):
 
 def _losses_and_grads(logits: Tensor, labels: Tensor, losses: Tensor, scale: Tensor) -> None:
     if logits.is_cuda:
-        from worker.qlora.passes.kernels import cross_entropy
+        from worker.qlora.packed.kernels import cross_entropy
 
         cross_entropy(logits, labels, losses, scale=scale)
         return

@@ -105,4 +105,3 @@ def _through_feed_forward(middle: Tensor, grad: Tensor, layer: Recomputed, ancho
         assert part.grad is not None
         found[here] = part.grad
     return found
-

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from worker.qlora.passes.decoder import Decoder, Pass
+from worker.qlora.packed.decoder import Decoder, Pass
 
 INPUTS = ("ids", "labels", "positions", "ends", "scale", "seed")
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.qlora.passes.attention import Heads, PackedAttention, Rows
-from worker.qlora.passes.dropping import Drop
-from worker.qlora.passes.flat_adapter import FlatAdapter
-from worker.qlora.passes.loss import HeadLoss
-from worker.qlora.passes.product import FrozenGroup, LoraProduct
-from worker.qlora.passes.recomputing import HostShelf, RecomputedLayer
+from worker.qlora.packed.attention import Heads, PackedAttention, Rows
+from worker.qlora.packed.dropping import Drop
+from worker.qlora.packed.flat_adapter import FlatAdapter
+from worker.qlora.packed.loss import HeadLoss
+from worker.qlora.packed.product import FrozenGroup, LoraProduct
+from worker.qlora.packed.recomputing import HostShelf, RecomputedLayer
 
 GROUPS = (
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -135,8 +135,7 @@ def norm(x: Tensor, module: Any) -> Tensor:
 
         found: Tensor = LigerRMSNormFunction.apply(x, module.weight, module.variance_epsilon, 0.0, "llama", False)
         return found
-    found = module(x)
-    return found
+    return module(x)  # type: ignore[no-any-return]
 
 
 def gated(both: Tensor) -> Tensor:

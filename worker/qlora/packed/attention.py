@@ -1,6 +1,7 @@
 """Rotary embedding and causal attention within each row of a pass, on q, k, v as one packed product gives them."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ def _unpacked(packed: Tensor, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
 
 def _turn(source: Tensor, target: Tensor, rows: Rows, *, sign: float) -> None:
     if source.is_cuda:
-        from worker.qlora.passes.kernels import rotate
+        from worker.qlora.packed.kernels import rotate
 
         rotate(source, target, cos=rows.cos, sin=rows.sin, sign=sign)
         return
@@ -103,14 +104,13 @@ def _backward(
 def _on_cpu(q: Tensor, k: Tensor, v: Tensor, rows: Rows, heads: Heads) -> Tensor:
     """Row by row: torch's kernel for rows of different lengths has no CPU form."""
     ends = rows.ends.tolist()
-    parts = [
-        torch.nn.functional.scaled_dot_product_attention(
-            *(each[begin:end].transpose(0, 1)[None] for each in (q, k, v)),
-            is_causal=True,
-            scale=heads.scale,
-            enable_gqa=heads.q != heads.kv,
-        )[0].transpose(0, 1)
-        for begin, end in zip(ends, ends[1:], strict=False)
-        if end > begin
-    ]
+    parts = [_row_on_cpu(q[begin:end], k[begin:end], v[begin:end], heads) for begin, end in pairwise(ends) if end > begin]
     return torch.cat(parts)
+
+
+def _row_on_cpu(q: Tensor, k: Tensor, v: Tensor, heads: Heads) -> Tensor:
+    q, k, v = (each.transpose(0, 1)[None] for each in (q, k, v))
+    out = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, is_causal=True, scale=heads.scale, enable_gqa=heads.q != heads.kv
+    )
+    return out[0].transpose(0, 1)

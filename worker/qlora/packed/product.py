@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.qlora.passes.dropping import Drop
-from worker.qlora.passes.flat_adapter import GroupSlices, is_adapted
+from worker.qlora.packed.dropping import Drop
+from worker.qlora.packed.flat_adapter import GroupSlices, is_adapted
 
 
 class FrozenGroup:
@@ -26,7 +26,9 @@ class FrozenGroup:
     def _bias(self) -> Tensor | None:
         if all(base.bias is None for base in self.bases):
             return None
-        parts = [torch.zeros(out) if base.bias is None else base.bias.data for base, out in zip(self.bases, self.lora.outs, strict=True)]
+        parts = [
+            torch.zeros(out) if base.bias is None else base.bias.data for base, out in zip(self.bases, self.lora.outs, strict=True)
+        ]
         return torch.cat([part.to(self.device, self.dtype) for part in parts])
 
     def _joined(self) -> Tensor:

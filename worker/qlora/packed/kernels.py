@@ -8,8 +8,20 @@ from torch import Tensor
 
 @triton.jit
 def _rotate(
-    source, target, cos, sin, source_token, source_head, target_token, target_head, cos_token, sign, heads, HEADS: tl.constexpr, HALF: tl.constexpr
-):  # type: ignore[no-untyped-def]
+    source,
+    target,
+    cos,
+    sin,
+    source_token,
+    source_head,
+    target_token,
+    target_head,
+    cos_token,
+    sign,
+    heads,
+    HEADS: tl.constexpr,
+    HALF: tl.constexpr,
+):
     token = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)[:, None]
     at = tl.arange(0, HALF)[None, :]
@@ -46,7 +58,7 @@ def rotate(source: Tensor, target: Tensor, *, cos: Tensor, sin: Tensor, sign: fl
 
 
 @triton.jit
-def _cross_entropy(logits, labels, losses, scale, stride, vocabulary, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _cross_entropy(logits, labels, losses, scale, stride, vocabulary, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     label = tl.load(labels + row)
     here = logits + row * stride
@@ -81,16 +93,16 @@ def cross_entropy(logits: Tensor, labels: Tensor, losses: Tensor, *, scale: Tens
     _cross_entropy[(rows,)](logits, labels, losses, scale, logits.stride(0), vocabulary, BLOCK=8192, num_warps=16)
 
 
-
-
 @triton.jit
-def _drop(source, target, seed, salt, share, begin, width, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _drop(source, target, seed, salt, share, begin, width, BLOCK: tl.constexpr):
     token = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(source + token * width + at, mask=at < width).to(tl.float32)
     # 4,096 salts a seed; the place of a number within its group is its counter.
     fate = tl.rand(tl.load(seed) * 4096 + salt, (begin + token) * width + at)
-    tl.store(target + token * width + at, tl.where(fate >= share, x / (1 - share), 0.0).to(target.dtype.element_ty), mask=at < width)
+    tl.store(
+        target + token * width + at, tl.where(fate >= share, x / (1 - share), 0.0).to(target.dtype.element_ty), mask=at < width
+    )
 
 
 def drop(x: Tensor, *, share: float, seed: Tensor, salt: int, begin: int) -> Tensor:
