@@ -1,5 +1,7 @@
 """How this run is executed on this machine: packed if the model allows it, as fast as the free memory lets it."""
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -102,10 +104,13 @@ def trained_parameters(sizes: DecoderSizes, *, targets: tuple[str, ...], r: int)
 
 
 def free_bytes() -> int:
+    """NIBBLE_TRAINER_MEMORY_GIB holds a run down to so much in all, weights included."""
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
-        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int((free + unused) * KEPT_FREE)
+        held = torch.cuda.memory_allocated()
+        unused = torch.cuda.memory_reserved() - held
+        limit = float(os.environ.get("NIBBLE_TRAINER_MEMORY_GIB", 0)) * 2**30
+        return min(int((free + unused) * KEPT_FREE), int(limit) - held if limit else sys.maxsize)
     return int(psutil.virtual_memory().available * OF_HOST)
 
 
