@@ -93,10 +93,8 @@ def measured(name: str, *, asked: argparse.Namespace) -> dict[str, Any]:
         lora={"r": 16, "lora_alpha": 32, "lora_dropout": 0.0},
         optimizer={"optim": "paged_adamw_32bit", "learning_rate": 1e-4, "warmup_steps": 2},
         training=chosen["training"],
+        execution=chosen["execution"],
     )
-    order = json.loads(run.order.read_text())
-    order["spec"]["execution"] = chosen["execution"]
-    run.order.write_text(json.dumps(order))
     environment = {**os.environ, **({"NIBBLE_TRAINER_MEMORY_GIB": str(chosen["limit_gib"])} if chosen["limit_gib"] else {})}
     began = time.monotonic()
     done = subprocess.run(
