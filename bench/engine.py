@@ -32,7 +32,12 @@ LONG = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "max
 
 def variant(training: dict[str, Any], *, execution: str, limit_gib: float = 0.0, **changes: Any) -> dict[str, Any]:
     quantization = changes.pop("quantization", NF4)
-    return {"training": {**training, "activation_checkpointing": False, **changes}, "execution": execution, "quantization": quantization, "limit_gib": limit_gib}
+    return {
+        "training": {**training, "activation_checkpointing": False, **changes},
+        "execution": execution,
+        "quantization": quantization,
+        "limit_gib": limit_gib,
+    }
 
 
 VARIANTS = {
@@ -98,7 +103,12 @@ def measured(name: str, *, asked: argparse.Namespace) -> dict[str, Any]:
     environment = {**os.environ, **({"NIBBLE_TRAINER_MEMORY_GIB": str(chosen["limit_gib"])} if chosen["limit_gib"] else {})}
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "worker.qlora", str(run.path)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [sys.executable, "-m", "worker.qlora", str(run.path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     last = events_of(run)[-1]
     if not isinstance(last, TrainingEnded):

@@ -55,7 +55,13 @@ def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
 
 
 def write_run(
-    folder: Path, *, model: Path, rows: list[dict[str, Any]] | bytes = ROWS, name: str = "Tiny", execution: str = "auto", **blocks: dict[str, Any]
+    folder: Path,
+    *,
+    model: Path,
+    rows: list[dict[str, Any]] | bytes = ROWS,
+    name: str = "Tiny",
+    execution: str = "auto",
+    **blocks: dict[str, Any],
 ) -> RunDirectory:
     """A run directory as the agent makes it. Blocks of the spec are laid over EXACT."""
     folder.mkdir(parents=True)

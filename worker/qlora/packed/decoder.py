@@ -9,7 +9,7 @@ from torch import Tensor
 
 from worker.qlora.packed.attention import Heads, PackedAttention, Rows
 from worker.qlora.packed.dropping import Drop
-from worker.qlora.packed.flat_adapter import FlatAdapter
+from worker.qlora.packed.flat_adapter import FlatAdapter, is_adapted
 from worker.qlora.packed.loss import HeadLoss
 from worker.qlora.packed.product import FrozenGroup, LoraProduct
 from worker.qlora.packed.recomputing import HostShelf, RecomputedLayer
@@ -68,7 +68,8 @@ class Decoder:
         found = [[getattr(getattr(layer, part), name) for name in names] for layer in layers for part, names in GROUPS]
         self.adapter = FlatAdapter(found, adapter=adapter)
         groups = [FrozenGroup(group, lora=lora, dtype=dtype) for group, lora in zip(found, self.adapter.groups, strict=True)]
-        self._dropout = float(getattr(found[0][0].lora_dropout[adapter], "p", 0.0))
+        adapted = next(layer for group in found for layer in group if is_adapted(layer))
+        self._dropout = float(getattr(adapted.lora_dropout[adapter], "p", 0.0))
         self._layers = [Layer(layer, groups[4 * n : 4 * n + 4]) for n, layer in enumerate(layers)]
         self._shelf = HostShelf(torch.cuda.Stream()) if thrift.on_host else None
 
