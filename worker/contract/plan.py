@@ -44,6 +44,17 @@ class PassPlan(Message):
         return self.model_copy(update={"per_device_train_batch_size": fewer, "gradient_accumulation_steps": passes})
 
 
+class Plan(Message):
+    """How the rows of a step are run is Nibble's to choose, unless the user wants TRL's own way."""
+
+    execution: Literal["auto", "plain"] = Field(
+        "auto",
+        title="Execution",
+        description="auto: rows end to end, as many in a pass as the memory allows, layers recomputed only where needed. "
+        "plain: TRL's own way, with rows a pass and activation checkpointing as set above. The result is the same.",
+    )
+
+
 class ExecutionPlan(Message):
     """How a run's steps are executed; told before the first step, with its arithmetic in words."""
 

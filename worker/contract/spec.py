@@ -9,6 +9,7 @@ from worker.contract.lora import Lora
 from worker.contract.message import Message
 from worker.contract.model_shape import BaseModelRef
 from worker.contract.optimizer import Optimizer
+from worker.contract.plan import Plan
 from worker.contract.quantization import BitsAndBytes4Bit, Quantization
 from worker.contract.training import Training
 
@@ -21,12 +22,7 @@ class FinetuneSpec(Message):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     training: Training
     data: Data = Field(default_factory=Data)
-    execution: Literal["auto", "plain"] = Field(
-        "auto",
-        title="Execution",
-        description="How the rows of a step are run. auto: as fast as the memory allows, with the same result. "
-        "plain: TRL's own way, rows padded, passes as the settings say.",
-    )
+    plan: Plan = Field(default_factory=Plan)
 
     @property
     def method(self) -> Literal["QLoRA", "LoRA"]:

@@ -12,6 +12,7 @@ from worker.contract.orders import WorkOrder
 
 Settings = dict[str, Any]
 WITHOUT_EFFECT = (
+    "plan.execution",  # what it changes in a checkpoint is told by the optimizer's states
     "training.per_device_train_batch_size",  # their product is what counts
     "training.gradient_accumulation_steps",
     "training.activation_checkpointing",

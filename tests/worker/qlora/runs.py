@@ -66,7 +66,7 @@ def write_run(
     """A run directory as the agent makes it. Blocks of the spec are laid over EXACT."""
     folder.mkdir(parents=True)
     content = rows if isinstance(rows, bytes) else "".join(json.dumps(row) + "\n" for row in rows).encode()
-    spec: dict[str, Any] = {"base_model": {"kind": "folder", "name_or_path": str(model)}, "execution": execution}
+    spec: dict[str, Any] = {"base_model": {"kind": "folder", "name_or_path": str(model)}, "plan": {"execution": execution}}
     for block in {**EXACT, **blocks}:
         merged = {**EXACT.get(block, {}), **blocks.get(block, {})}
         spec[block] = blocks[block] if block == "quantization" and block in blocks else merged

@@ -12,7 +12,7 @@ HANDLED = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 def why_not_packed(config: Any, *, spec: FinetuneSpec, precision: Precision) -> str:
     """Empty when it can. `config` is the base model's; asked before its weights are loaded."""
     name = next(iter(config.architectures or ()), "a model without a name")
-    if spec.execution == "plain":
+    if spec.plan.execution == "plain":
         return "plain execution was asked for"
     if name not in ARCHITECTURES:
         return f"{name} is not one of {', '.join(ARCHITECTURES)}"
