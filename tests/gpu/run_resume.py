@@ -215,6 +215,7 @@ def make_large_run(asked: argparse.Namespace, name: str) -> RunDirectory:
         model=asked.work / "model",
         rows=rows(count=batch * 3, tokens=tokens),
         name=name,
+        execution="plain",  # the planner of packed runs would not try what does not fit
         quantization=NF4,
         lora={"r": 64, "lora_alpha": 128, "lora_dropout": 0.0},
         optimizer={"optim": "paged_adamw_32bit", "learning_rate": 2e-4, "warmup_steps": 0},

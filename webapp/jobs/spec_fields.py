@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from worker.contract.dataset import Data
 from worker.contract.lora import Lora
 from worker.contract.optimizer import Optimizer
+from worker.contract.plan import Plan
 from worker.contract.quantization import BitsAndBytes4Bit, Unquantized
 from worker.contract.training import Training
 
@@ -22,6 +23,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "optimizer": ("learning_rate", "lr_scheduler_type"),
     "quantization": ("bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "dtype"),
     "data": ("eval_share", "train_on"),
+    "plan": (),
 }
 """Not folded away, in this order: what most runs change."""
 
@@ -39,6 +41,7 @@ GROUPS = (
     Group("optimizer", "Optimizer", (Optimizer,)),
     Group("quantization", "Quantisation", (BitsAndBytes4Bit, Unquantized)),
     Group("data", "Data", (Data,)),
+    Group("plan", "Execution", (Plan,)),
 )
 
 

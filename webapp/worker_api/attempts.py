@@ -15,6 +15,9 @@ from webapp.worker_api.protocol import read_versioned
 from webapp.worker_api.receiving import receive_file
 from worker.contract.orders import Claim, EventBatch, Finish
 
+UNKNOWN_BEFORE_2 = {"spec": {"plan"}}
+"""A worker of protocol 1 refuses an order with fields that it does not know."""
+
 
 @door("POST")
 def claim(request: HttpRequest) -> HttpResponse:
@@ -22,7 +25,9 @@ def claim(request: HttpRequest) -> HttpResponse:
     worker = worker_of(request)
     asked = read_versioned(request, Claim)
     order = None if disk_state().is_short else claim_job(worker, asked)
-    return HttpResponse(status=204) if order is None else message(order)
+    if order is None:
+        return HttpResponse(status=204)
+    return message(order, exclude=UNKNOWN_BEFORE_2 if asked.protocol < 2 else None)
 
 
 @door("POST")

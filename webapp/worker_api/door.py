@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -77,5 +77,5 @@ def refused(refusal: Refusal) -> HttpResponse:
     return JsonResponse({"error": {"code": refusal.code, "message": refusal.message}}, status=refusal.status)
 
 
-def message(body: BaseModel, *, status: int = 200) -> HttpResponse:
-    return HttpResponse(body.model_dump_json(exclude_none=True), content_type="application/json", status=status)
+def message(body: BaseModel, *, status: int = 200, exclude: dict[str, Any] | None = None) -> HttpResponse:
+    return HttpResponse(body.model_dump_json(exclude_none=True, exclude=exclude), content_type="application/json", status=status)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 
 from worker.contract.message import Message
-from worker.contract.plan import PassPlan
+from worker.contract.plan import ExecutionPlan, PassPlan
 
 LOG_LINE_CHARS = 4096
 
@@ -77,6 +77,7 @@ class PlanMade(Event):
     rows_a_pass: int | None = Field(None, ge=1)
     passes_a_step: int | None = Field(None, ge=1)
     activation_checkpointing: bool | None = None
+    execution: ExecutionPlan | None = None
     resumed_from_step: int | None = Field(None, ge=0)
     """Set when the run goes on from a checkpoint: what was told of later steps before is told again."""
 

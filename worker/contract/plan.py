@@ -1,6 +1,6 @@
 """How the rows of one optimizer step are run. None of it changes the result: the effective batch stays what the user asked for."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -42,3 +42,31 @@ class PassPlan(Message):
         fewer = max(n for n in range(1, rows // 2 + 1) if self.effective_batch % n == 0)
         passes = self.effective_batch // fewer
         return self.model_copy(update={"per_device_train_batch_size": fewer, "gradient_accumulation_steps": passes})
+
+
+class Plan(Message):
+    """How the rows of a step are run is Nibble's to choose, unless the user wants TRL's own way."""
+
+    execution: Literal["auto", "plain"] = Field(
+        "auto",
+        title="Execution",
+        description="auto: rows end to end, as many in a pass as the memory allows, layers recomputed only where needed. "
+        "plain: TRL's own way, with rows a pass and activation checkpointing as set above. The result is the same.",
+    )
+
+
+class ExecutionPlan(Message):
+    """How a run's steps are executed; told before the first step, with its arithmetic in words."""
+
+    kind: Literal["packed", "plain"]
+    """packed: rows end to end through Nibble's own decoder pass; plain: TRL's forward, rows padded to the longest of a pass."""
+    passes: PassPlan
+    recomputed_layers: int = Field(0, ge=0)
+    """Decoder layers whose activations are computed again on the way back (packed)."""
+    on_host: bool = False
+    """The inputs of those layers wait in the host's memory."""
+    feed_forward_tokens: int | None = Field(None, ge=1)
+    """A recomputed feed-forward takes so many tokens at a time; none: all."""
+    head_tokens: int = Field(1024, ge=1)
+    """Tokens whose logits exist at once."""
+    reasons: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from worker.contract.lora import Lora
 from worker.contract.message import Message
 from worker.contract.model_shape import BaseModelRef
 from worker.contract.optimizer import Optimizer
+from worker.contract.plan import Plan
 from worker.contract.quantization import BitsAndBytes4Bit, Quantization
 from worker.contract.training import Training
 
@@ -21,6 +22,7 @@ class FinetuneSpec(Message):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     training: Training
     data: Data = Field(default_factory=Data)
+    plan: Plan = Field(default_factory=Plan)
 
     @property
     def method(self) -> Literal["QLoRA", "LoRA"]:

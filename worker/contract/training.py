@@ -13,7 +13,7 @@ class Training(Message):
         ge=1,
         le=4096,
         title="Rows a pass",
-        description="Rows that go through the model at once. More is faster and takes more memory.",
+        description="Rows that go through the model at once. Under automatic execution only the effective batch counts.",
     )
     gradient_accumulation_steps: int = Field(
         1,
@@ -35,6 +35,7 @@ class Training(Message):
         True,
         title="Activation checkpointing",
         description="Keeps few activations and computes the others again on the way back: much less memory, about a third slower. "
+        "Under automatic execution it is done for as many layers as the memory makes necessary. "
         "(gradient_checkpointing is the older name of the same switch.)",
     )
     logging_steps: int = Field(

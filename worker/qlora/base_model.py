@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.failures import RunFailed
@@ -45,6 +45,14 @@ def load_tokenizer(folder: Path) -> Any:
     if isinstance(tokenizer.chat_template, dict):  # named variants: chats use the default one
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     return tokenizer
+
+
+def read_config(folder: Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
+        raise RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice) from error
 
 
 def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -> Any:

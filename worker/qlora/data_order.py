@@ -36,11 +36,11 @@ class DataOrder:
         epoch, within = divmod(step - 1, self.steps_an_epoch)
         return self.of_epoch(epoch)[within * self.effective_batch : (within + 1) * self.effective_batch]
 
-    def largest_pass(self, lengths: Places, *, rows_a_pass: int, after_step: int, last_step: int) -> Places:
-        """The rows of the pass with the most tokens once padded, among all that the run still makes."""
+    def largest_pass(self, lengths: Places, *, rows_a_pass: int, after_step: int, last_step: int, is_padded: bool = True) -> Places:
+        """The rows of the pass with the most tokens, padded to its longest row or not, among all that the run still makes."""
         largest, most = np.array([], dtype=np.int64), -1
         for places in self._still_to_come(after_step, last_step):
-            at, tokens = _most_tokens(lengths[places], rows_a_pass=rows_a_pass)
+            at, tokens = _most_tokens(lengths[places], rows_a_pass=rows_a_pass, is_padded=is_padded)
             if tokens > most:
                 largest, most = places[at : at + rows_a_pass], tokens
         return largest
@@ -53,14 +53,15 @@ class DataOrder:
             yield self.of_epoch(epoch)[first * self.effective_batch : end * self.effective_batch]
 
 
-def _most_tokens(lengths: Places, *, rows_a_pass: int) -> tuple[int, int]:
-    """Where the pass with the most tokens begins, padding counted, and how many they are."""
+def _most_tokens(lengths: Places, *, rows_a_pass: int, is_padded: bool) -> tuple[int, int]:
+    """Where the pass with the most tokens begins, and how many they are."""
     passes = math.ceil(len(lengths) / rows_a_pass)
     padded = np.zeros(passes * rows_a_pass, dtype=np.int64)
     padded[: len(lengths)] = lengths
     counts = np.full(passes, rows_a_pass)
     counts[-1] = len(lengths) - (passes - 1) * rows_a_pass
-    tokens = padded.reshape(passes, rows_a_pass).max(axis=1) * counts
+    by_pass = padded.reshape(passes, rows_a_pass)
+    tokens = by_pass.max(axis=1) * counts if is_padded else by_pass.sum(axis=1)
     return int(tokens.argmax()) * rows_a_pass, int(tokens.max())
 
 

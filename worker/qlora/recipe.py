@@ -1,28 +1,37 @@
 """One run from the order to the saved adapter. Reads from top to bottom."""
 
+import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PrinterCallback, TrainerState
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from worker.contract.events import PlanMade, TrainingEnded
 from worker.contract.orders import WorkOrder
 from worker.contract.run_directory import RunDirectory
+from worker.contract.spec import FinetuneSpec
 from worker.qlora.adapter import save_adapter
-from worker.qlora.base_model import check_model_folder, load_base_model, load_tokenizer
+from worker.qlora.base_model import check_model_folder, load_base_model, load_tokenizer, read_config
 from worker.qlora.checkpoint import Checkpoint, unfinished_folder
 from worker.qlora.data_order import DataOrder
 from worker.qlora.dataset import PreparedData, check_dataset_file, lengths_of, lines_of, prepare_data
 from worker.qlora.device import find_device
 from worker.qlora.divergence import DivergenceWatch
+from worker.qlora.executing import plan_execution, thrift_of
 from worker.qlora.failures import RunFailed, failing_at
 from worker.qlora.lora import cast_adapter_to_float32, choose_target_modules, count_parameters, lora_config
 from worker.qlora.memory import sampled_while_loading
 from worker.qlora.optimizer import choose_optimizer
+from worker.qlora.packed.collating import PackedCollator
+from worker.qlora.packed.decoder import Decoder
+from worker.qlora.packed.refusing import why_not_packed
+from worker.qlora.packed.runs import PackedRuns
+from worker.qlora.packed_training import ELEMENTWISE, PackedTrainer
 from worker.qlora.passes import read_pass_plan
 from worker.qlora.precision import choose_precision
 from worker.qlora.progress import Progress
@@ -57,7 +66,9 @@ def run(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> None:
     prepared = prepare(order, directory=directory, choices=choices, teller=teller)
     if end_early(prepared, teller=teller):
         return
-    trainer, progress = make_trainer(prepared, model=load_model(prepared, teller=teller), teller=teller)
+    model = load_model(prepared, teller=teller)
+    prepared = with_execution(prepared, model=model, teller=teller)
+    trainer, progress = make_trainer(prepared, model=model, teller=teller)
     if end_early(prepared, teller=teller):
         return
     with failing_at(lambda: trainer.state.global_step + 1):
@@ -96,12 +107,23 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
         order=order,
         data_order=DataOrder(rows=len(data.train), effective_batch=spec.training.effective_batch, seed=spec.training.seed),
         lines=lines_of(data.train),
-        settings=settings_of(order, model=directory.model, optim=choices.optim, rows_sha256=data.rows_sha256),
+        settings=settings_of(
+            order,
+            model=directory.model,
+            optim=choices.optim,
+            states=states_of(order, directory=directory, choices=choices),
+            rows_sha256=data.rows_sha256,
+        ),
         made_by=made_by(order, choices=choices),
     )
     checkpoint = find_checkpoint(directory.checkpoints, settings=watched.settings, teller=teller)
     tell_where(checkpoint, order=order, made_by=watched.made_by, teller=teller)
     return Prepared(order, directory, choices, tokenizer, data, watched, checkpoint)
+
+
+def states_of(order: WorkOrder, *, directory: RunDirectory, choices: Choices) -> str:
+    why_not = why_not_packed(read_config(directory.model), spec=order.spec, precision=choices.precision)
+    return "one tensor" if not why_not and choices.optim in ELEMENTWISE else "a tensor a weight"
 
 
 def end_early(prepared: Prepared, *, teller: Teller) -> bool:
@@ -126,31 +148,76 @@ def load_model(prepared: Prepared, *, teller: Teller) -> Any:
         return load_base_model(prepared.directory.model, spec=spec, precision=precision)
 
 
+def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepared:
+    """Planned when the weights lie where they will lie, so that what is free is known."""
+    spec, choices, watched = prepared.order.spec, prepared.choices, prepared.watched
+    plan = plan_execution(
+        model,
+        spec=spec,
+        targets=choose_target_modules(model, lora=spec.lora),
+        precision=choices.precision,
+        asked=choices.passes,
+        is_smaller=prepared.directory.pass_plan.exists(),
+        order=watched.data_order,
+        lengths=lengths_of(prepared.data.train),
+        steps=steps_of(spec, rows=len(prepared.data.train)),
+    )
+    for reason in plan.reasons:
+        teller.say(reason)
+    return replace(prepared, choices=replace(choices, passes=plan.passes, execution=plan))
+
+
+def steps_of(spec: FinetuneSpec, *, rows: int) -> int:
+    """As transformers counts them."""
+    training = spec.training
+    if training.max_steps is not None:
+        return training.max_steps
+    return math.ceil((training.num_train_epochs or 1.0) * math.ceil(rows / training.effective_batch))
+
+
 def make_trainer(prepared: Prepared, *, model: Any, teller: Teller) -> tuple[WatchedTrainer, Progress]:
     """TRL's trainer with the adapter in it: rows come tokenised and labelled, the adapter trains in float32."""
     spec, choices, data = prepared.order.spec, prepared.choices, prepared.data
     teller.start_phase("Adding the adapter", f"rank {spec.lora.r}")
     targets = choose_target_modules(model, lora=spec.lora)
-    trainer = WatchedTrainer(
+    execution = choices.execution
+    assert execution is not None
+    is_packed = execution.kind == "packed"
+    longest = longest_row(prepared.data)
+    collator = (
+        PackedCollator(choices.passes.per_device_train_batch_size, longest=longest, is_filled=choices.device.is_cuda)
+        if is_packed
+        else DataCollatorForLanguageModeling(pad_token_id=prepared.tokenizer.pad_token_id)
+    )
+    trainer = (PackedTrainer if is_packed else WatchedTrainer)(
         model=model,
         args=training_arguments(
             spec,
-            passes=choices.passes,
+            passes=choices.passes.model_copy(update={"activation_checkpointing": False}) if is_packed else choices.passes,
             precision=choices.precision,
             optim=choices.optim,
             checkpoints=prepared.directory.checkpoints,
             has_eval=data.eval is not None,
         ),
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=prepared.tokenizer.pad_token_id),
+        data_collator=collator,
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=prepared.tokenizer,
         peft_config=lora_config(spec.lora, target_modules=targets),
     )
     cast_adapter_to_float32(trainer.model)
+    if isinstance(trainer, PackedTrainer):
+        decoder = Decoder(trainer.model, dtype=getattr(torch, choices.precision.dtype), thrift=thrift_of(execution))
+        trainer.take_packed(PackedRuns(decoder, longest=longest, device=trainer.args.device))
     trainer.teller = teller
     trainer.watched = prepared.watched
     return trainer, watch(trainer, prepared=prepared, targets=targets, teller=teller)
+
+
+def longest_row(data: PreparedData) -> int:
+    """Of both parts, in whole 64s."""
+    most = max(int(lengths_of(part).max()) for part in (data.train, data.eval) if part is not None)
+    return math.ceil(most / 64) * 64
 
 
 def watch(trainer: WatchedTrainer, *, prepared: Prepared, targets: tuple[str, ...], teller: Teller) -> Progress:
@@ -199,6 +266,7 @@ def take_up(trainer: WatchedTrainer, *, prepared: Prepared, teller: Teller) -> N
             rows_a_pass=prepared.choices.passes.per_device_train_batch_size,
             after_step=trainer.state.global_step,
             last_step=trainer.state.max_steps,
+            is_padded=not isinstance(trainer, PackedTrainer),
         )
         rehearse(trainer, places=places, teller=teller)
     if checkpoint is not None and checkpoint.figures.eval_is_due:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from trl import SFTTrainer
 
 from worker.qlora.data_order import Places
 from worker.qlora.random_state import kept_random_state
@@ -31,10 +30,8 @@ def rehearse(trainer: Any, *, places: Places, teller: Teller) -> None:
     teller.start_phase("Trying the longest batch", f"{len(rows)} rows of up to {longest} tokens, forward and backward")
     batch = trainer.data_collator(rows)
     with kept_random_state(), _kept_counters(trainer), _room_held(trainer):
-        # SFTTrainer's own: the loss of a rehearsal is nobody's business, not even when it is no number
-        SFTTrainer.training_step(
-            trainer, trainer.model_wrapped, batch, trainer._get_num_items_in_batch([batch], trainer.args.device)
-        )
+        # Not training_step: the loss of a rehearsal is nobody's business, not even when it is no number
+        trainer.run_pass(trainer.model_wrapped, batch, trainer._get_num_items_in_batch([batch], trainer.args.device))
         trainer.model_wrapped.zero_grad()
 
 

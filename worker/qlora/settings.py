@@ -12,6 +12,7 @@ from worker.contract.orders import WorkOrder
 
 Settings = dict[str, Any]
 WITHOUT_EFFECT = (
+    "plan.execution",  # what it changes in a checkpoint is told by the optimizer's states
     "training.per_device_train_batch_size",  # their product is what counts
     "training.gradient_accumulation_steps",
     "training.activation_checkpointing",
@@ -23,13 +24,14 @@ REASON_CHARS = 400
 SAMPLE_BYTES = 1 << 20
 
 
-def settings_of(order: WorkOrder, *, model: Path, optim: str, rows_sha256: str) -> Settings:
-    """`optim` is the optimizer that really runs: states of another one cannot be loaded."""
+def settings_of(order: WorkOrder, *, model: Path, optim: str, states: str, rows_sha256: str) -> Settings:
+    """`optim` is the optimizer that really runs, `states` how it keeps its states: those of another one cannot be loaded."""
     flat = flattened(order.spec.model_dump(mode="json"))
     return {
         **{name: value for name, value in flat.items() if name not in WITHOUT_EFFECT},
         "training.effective_batch": order.spec.training.effective_batch,
         "optimizer.optim": optim,
+        "optimizer's states": states,
         "dataset.sha256": order.dataset.sha256,
         "tokenised rows": rows_sha256,
         "base model's weights": fingerprint(model),

@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.contract.events import PlanMade, Results
 from worker.contract.orders import WorkOrder
-from worker.contract.plan import PassPlan
+from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.qlora.dataset import PreparedData
 from worker.qlora.figures import Figures
 from worker.qlora.lora import count_parameters
@@ -26,6 +26,8 @@ class Choices:
     precision: Precision
     optim: str
     passes: PassPlan
+    execution: ExecutionPlan | None = None
+    """Known once the base model is loaded."""
 
     @property
     def computes_in(self) -> str:
@@ -56,6 +58,7 @@ def plan_of(
         rows_a_pass=choices.passes.per_device_train_batch_size,
         passes_a_step=choices.passes.gradient_accumulation_steps,
         activation_checkpointing=choices.passes.activation_checkpointing,
+        execution=choices.execution,
         resumed_from_step=resumed_from_step,
         trainable_parameters=trained,
         parameters=everything,

@@ -95,12 +95,16 @@ class WatchedTrainer(EvaluatingTrainer):
     _step_loss = 0.0
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        loss = super().training_step(*args, **kwargs)
+        loss = self.run_pass(*args, **kwargs)
         number = float(loss)
         if not math.isfinite(number):
             raise self.diverged("the loss was not a finite number", step=self.state.global_step + 1)
         self._step_loss += number
         return loss
+
+    def run_pass(self, *args: Any, **kwargs: Any) -> Any:
+        """Forward and backward of the rows of one pass."""
+        return super().training_step(*args, **kwargs)
 
     def take_step_loss(self) -> float:
         """The loss of the step that ended: the sum over its passes."""

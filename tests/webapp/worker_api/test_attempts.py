@@ -88,6 +88,20 @@ def test_a_worker_that_is_too_old_is_told_to_be_updated(cast: Cast, door: Knock)
     assert code_of(door.post("claim", '{"protocol": 0, "free_memory_bytes": 1}')) == (426, "older_worker")
 
 
+def test_an_older_worker_gets_no_field_that_it_does_not_know(cast: Cast, door: Knock):
+    golden = json.loads((Path(__file__).parents[2] / "worker/contract/golden/0.1.0/WorkOrder.json").read_text())
+    submitted(cast)
+    order = door.post("claim", '{"protocol": 1, "free_memory_bytes": 8000000000}').json()
+    assert order["protocol"] == 1
+    assert order.keys() <= golden.keys() | {"slots"}  # which 0.1.0 knew, and left out when it was one
+    assert order["spec"].keys() <= golden["spec"].keys()
+
+
+def test_a_worker_of_today_gets_the_plan(cast: Cast, door: Knock):
+    submitted(cast)
+    assert door.post("claim", CLAIM).json()["spec"]["plan"] == {"execution": "auto"}
+
+
 def test_no_job_starts_while_the_dashboards_disk_is_short(cast: Cast, door: Knock, settings: Any):
     job = submitted(cast)
     settings.MIN_FREE_BYTES = 2**62

@@ -55,12 +55,18 @@ def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
 
 
 def write_run(
-    folder: Path, *, model: Path, rows: list[dict[str, Any]] | bytes = ROWS, name: str = "Tiny", **blocks: dict[str, Any]
+    folder: Path,
+    *,
+    model: Path,
+    rows: list[dict[str, Any]] | bytes = ROWS,
+    name: str = "Tiny",
+    execution: str = "auto",
+    **blocks: dict[str, Any],
 ) -> RunDirectory:
     """A run directory as the agent makes it. Blocks of the spec are laid over EXACT."""
     folder.mkdir(parents=True)
     content = rows if isinstance(rows, bytes) else "".join(json.dumps(row) + "\n" for row in rows).encode()
-    spec = {"base_model": {"kind": "folder", "name_or_path": str(model)}}
+    spec: dict[str, Any] = {"base_model": {"kind": "folder", "name_or_path": str(model)}, "plan": {"execution": execution}}
     for block in {**EXACT, **blocks}:
         merged = {**EXACT.get(block, {}), **blocks.get(block, {})}
         spec[block] = blocks[block] if block == "quantization" and block in blocks else merged

@@ -54,7 +54,7 @@ def test_weights_that_are_no_numbers_are_found_at_their_step(
     def broken_step(self: torch.optim.AdamW, *args: object, **kwargs: object) -> object:
         done = step(self, *args, **kwargs)  # type: ignore[arg-type]
         if next(calls) == 3:
-            self.param_groups[0]["params"][0].data[0, 0] = float("nan")
+            self.param_groups[0]["params"][0].data.view(-1)[0] = float("nan")
         return done
 
     monkeypatch.setattr(torch.optim.AdamW, "step", broken_step)

@@ -118,16 +118,17 @@ def out_of_memory() -> Exception:
 
 
 def fails_from(monkeypatch: pytest.MonkeyPatch, *, tokens: int, error: Exception) -> None:
-    from trl import SFTTrainer
+    """`tokens`: of the longest row of a pass."""
+    from worker.qlora.packed.runs import PackedRuns
 
-    compute_loss = SFTTrainer.compute_loss
+    train_pass = PackedRuns.train
 
-    def limited(self: Any, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
-        if inputs["input_ids"].shape[1] >= tokens:
+    def limited(self: Any, batch: Any, **options: Any) -> Any:
+        if int(batch["positions"].max()) + 1 >= tokens:
             raise error
-        return compute_loss(self, model, inputs, *rest, **options)
+        return train_pass(self, batch, **options)
 
-    monkeypatch.setattr(SFTTrainer, "compute_loss", limited)
+    monkeypatch.setattr(PackedRuns, "train", limited)
 
 
 def test_host_memory_that_ends_is_told_apart(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

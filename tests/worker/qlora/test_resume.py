@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,13 @@ def test_a_pause_at_any_step_changes_nothing(
     assert same(run, uninterrupted)
 
 
-def test_a_pause_between_two_logged_steps(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("execution", ["auto", "plain"])
+def test_a_pause_between_two_logged_steps(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, execution: str
+) -> None:
     """A point is the mean of 4 steps; the third one is where it is paused."""
-    whole = write_run(tmp_path / "whole", model=tiny_model, rows=ROWS, **hard(logging_steps=4))
-    run = write_run(tmp_path / "run", model=tiny_model, rows=ROWS, **hard(logging_steps=4))
+    whole = write_run(tmp_path / "whole", model=tiny_model, rows=ROWS, execution=execution, **hard(logging_steps=4))
+    run = write_run(tmp_path / "run", model=tiny_model, rows=ROWS, execution=execution, **hard(logging_steps=4))
     assert train(whole) == 0
     pause_after(monkeypatch, run, step=3)
     assert train(run) == 0
@@ -149,17 +153,17 @@ def test_kill_9_at_a_step_after_a_checkpoint(
 
 def watched_rows(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The rows that really go through the model in training, as their tokens, in order."""
-    from trl import SFTTrainer
+    from worker.qlora.packed.runs import PackedRuns
 
     rows: list[tuple[int, ...]] = []
-    step = SFTTrainer.training_step
+    train_pass = PackedRuns.train
 
-    def recorded(self: Any, model: Any, inputs: Any, *rest: Any) -> Any:
-        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
-            rows.append(tuple(ids[mask.bool()].tolist()))
-        return step(self, model, inputs, *rest)
+    def recorded(self: Any, batch: Any, **options: Any) -> Any:
+        ids, ends = batch["input_ids"][0].tolist(), batch["ends"][0].tolist()
+        rows.extend(tuple(ids[begin:end]) for begin, end in pairwise(ends) if end > begin)
+        return train_pass(self, batch, **options)
 
-    monkeypatch.setattr(SFTTrainer, "training_step", recorded)
+    monkeypatch.setattr(PackedRuns, "train", recorded)
     return rows
 
 

@@ -1,0 +1,132 @@
+"""How this run is executed on this machine: packed if the model allows it, as fast as the free memory lets it."""
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from worker.contract.packing import DecoderSizes, choose_way, way_of
+from worker.contract.plan import ExecutionPlan, PassPlan
+from worker.contract.spec import FinetuneSpec
+from worker.qlora.data_order import DataOrder, Places
+from worker.qlora.packed.decoder import WHOLE, Thrift
+from worker.qlora.packed.refusing import why_not_packed
+from worker.qlora.precision import Precision
+
+KEPT_FREE = 0.92  # of the card: fragments, libraries' workspaces
+OF_HOST = 0.5  # of the host's free memory on a CPU: it is not ours alone
+TRAINED_BYTES = 8  # a trained parameter and its gradient, float32
+
+
+def plan_execution(
+    model: Any,
+    *,
+    spec: FinetuneSpec,
+    targets: tuple[str, ...],
+    precision: Precision,
+    asked: PassPlan,
+    is_smaller: bool,
+    order: DataOrder,
+    lengths: Places,
+    steps: int,
+) -> ExecutionPlan:
+    """`is_smaller`: CUDA ran out of memory before, and `asked` is what is to be tried now."""
+    if why_not := why_not_packed(model.config, spec=spec, precision=precision):
+        return ExecutionPlan(kind="plain", passes=asked, reasons=(f"Rows are run as TRL runs them: {why_not}.",))
+    sizes, mean = (
+        sizes_of(model.config, number_bytes=torch.finfo(getattr(torch, precision.dtype)).bits // 8),
+        float(np.mean(lengths)),
+    )
+    trained = trained_parameters(sizes, targets=targets, r=spec.lora.r)
+    budget = free_bytes() - TRAINED_BYTES * trained
+    largest = {
+        rows: most_tokens(order, lengths, rows=rows, steps=steps)
+        for rows in divisors(asked.effective_batch)
+        if not is_smaller or rows <= asked.per_device_train_batch_size
+    }
+    if is_smaller:
+        recomputed = sizes.layers if asked.activation_checkpointing else 0
+        rows = asked.per_device_train_batch_size
+        way = way_of(asked, sizes=sizes, tokens=largest[rows], mean_row=mean, recomputed=recomputed, is_sliced=recomputed > 0)
+    else:
+        way = choose_way(
+            asked, sizes=sizes, largest=largest, mean_row=mean, budget_bytes=budget, has_host=torch.cuda.is_available()
+        )
+    tokens = largest[way.plan.passes.per_device_train_batch_size]
+    return way.plan.model_copy(
+        update={"reasons": reasons(way.plan, tokens=tokens, need=way.need_bytes, budget=budget, sizes=sizes)}
+    )
+
+
+def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: DecoderSizes) -> tuple[str, ...]:
+    passes = plan.passes
+    rows = passes.per_device_train_batch_size
+    said = [
+        f"{rows} rows end to end in a pass, {passes.gradient_accumulation_steps} passes a step: the largest pass has {tokens:,} tokens "
+        f"and needs about {need / 1e9:.1f} GB beside the weights; {budget / 1e9:.1f} GB are free."
+    ]
+    if plan.recomputed_layers:
+        where = "in the host's memory" if plan.on_host else "on the card"
+        said.append(
+            f"{plan.recomputed_layers} of {sizes.layers} layers are computed again on the way back; only their inputs are kept, {where}."
+        )
+    return tuple(said)
+
+
+def sizes_of(config: Any, *, number_bytes: int) -> DecoderSizes:
+    d = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return DecoderSizes(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        queries=config.num_attention_heads * d,
+        keys=config.num_key_value_heads * d,
+        inner=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        number_bytes=number_bytes,
+    )
+
+
+def trained_parameters(sizes: DecoderSizes, *, targets: tuple[str, ...], r: int) -> int:
+    h, q, k, f = sizes.hidden, sizes.queries, sizes.keys, sizes.inner
+    ends = {
+        "q_proj": h + q,
+        "k_proj": h + k,
+        "v_proj": h + k,
+        "o_proj": q + h,
+        "gate_proj": h + f,
+        "up_proj": h + f,
+        "down_proj": f + h,
+    }
+    return sizes.layers * r * sum(ends.get(target, 0) for target in targets)
+
+
+def free_bytes() -> int:
+    """NIBBLE_TRAINER_MEMORY_GIB holds a run down to so much in all, weights included."""
+    if torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        held = torch.cuda.memory_allocated()
+        unused = torch.cuda.memory_reserved() - held
+        limit = float(os.environ.get("NIBBLE_TRAINER_MEMORY_GIB", 0)) * 2**30
+        return min(int((free + unused) * KEPT_FREE), int(limit) - held if limit else sys.maxsize)
+    return int(psutil.virtual_memory().available * OF_HOST)
+
+
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def most_tokens(order: DataOrder, lengths: Places, *, rows: int, steps: int) -> int:
+    places = order.largest_pass(lengths, rows_a_pass=rows, after_step=0, last_step=steps, is_padded=False)
+    return int(lengths[places].sum())
+
+
+def thrift_of(plan: ExecutionPlan) -> Thrift:
+    return Thrift(
+        recomputed=plan.recomputed_layers,
+        on_host=plan.on_host,
+        feed_forward_tokens=plan.feed_forward_tokens or WHOLE,
+        head_tokens=plan.head_tokens,
+    )

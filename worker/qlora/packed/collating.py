@@ -1,0 +1,71 @@
+"""Rows into passes: laid end to end and filled up to one of a few lengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+
+UNTRAINED = -100
+LENGTHS = 40  # about so many pass lengths between n and 2 n tokens: 2.5 % of filling at most
+
+
+@dataclass(frozen=True)
+class PackedCollator:
+    """transformers' DataLoader calls it with the rows of a pass: dicts with input_ids and labels (each its own token's).
+
+    What it returns is of one shape for each filled length, as a captured graph needs it: `rows_a_pass` rows and the filling's.
+    """
+
+    rows_a_pass: int
+    longest: int
+    """No row has more tokens. Attention is laid out for rows of this length."""
+    is_filled: bool
+    """Graphs need few lengths; without them every pass has just the tokens it has."""
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        ids: list[int] = []
+        labels: list[int] = []
+        positions: list[int] = []
+        ends = [0]
+        for row in rows:
+            ids += row["input_ids"]
+            labels += [*row["labels"][1:], UNTRAINED]  # each token learns the next one of its own row
+            positions += range(len(row["input_ids"]))
+            ends.append(len(ids))
+        tokens, trained = len(ids), sum(label != UNTRAINED for label in labels)
+        self._fill(ids, labels, positions, ends)
+        return {
+            "input_ids": torch.tensor([ids]),
+            "labels": torch.tensor([labels]),
+            "positions": torch.tensor([positions]),
+            "ends": torch.tensor([ends], dtype=torch.int32),
+            "tokens": tokens,
+            "trained": trained,
+        }
+
+    def _fill(self, ids: list[int], labels: list[int], positions: list[int], ends: list[int]) -> None:
+        """The filling is rows of its own, no longer than real ones, of which nothing is learned."""
+        begin, filled = len(ids), self.filled(len(ids))
+        filling = filled - begin
+        ids += [0] * filling
+        labels += [UNTRAINED] * filling
+        positions += [place % self.longest for place in range(filling)]
+        ends += [begin + min(filling, part + self.longest) for part in range(0, filling, self.longest)]
+        ends += [filled] * (self._most_rows(filled) + 1 - len(ends))
+
+    def filled(self, tokens: int) -> int:
+        if not self.is_filled:
+            return tokens
+        step = _step(tokens)
+        return ceil(tokens / step) * step
+
+    def _most_rows(self, filled: int) -> int:
+        """Equal for all passes of one filled length."""
+        return self.rows_a_pass + (ceil(_step(filled) / self.longest) if self.is_filled else 0)
+
+
+def _step(tokens: int) -> int:
+    """A power of two that grows with the length, 64 at least: what tensor cores like, and few lengths."""
+    return max(64, 1 << max((tokens - 1) // LENGTHS, 0).bit_length())

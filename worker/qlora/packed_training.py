@@ -1,0 +1,50 @@
+"""The trainer whose passes run packed. Loop, optimizer, scheduler, checkpoints and callbacks stay transformers' and ours."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worker.qlora.packed.runs import PackedRuns
+from worker.qlora.training import WatchedTrainer
+
+ELEMENTWISE = ("adamw_torch", "adamw_torch_fused", "paged_adamw_32bit", "adamw_bnb_32bit")
+"""Optimizers that treat each number by itself: they may take all adapter weights as one tensor, 1 launch instead of 448."""
+
+
+class PackedTrainer(WatchedTrainer):
+    packed: PackedRuns
+
+    def take_packed(self, packed: PackedRuns) -> None:
+        """After the model is made and before the optimizer is."""
+        self.packed = packed
+        # transformers drops gradients after each step; captured passes add into buffers that must stay
+        self.model.zero_grad = lambda set_to_none=True: packed.decoder.adapter.zero_grads()
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        if str(getattr(self.args.optim, "value", self.args.optim)) not in ELEMENTWISE:
+            return super().create_optimizer(*args, **kwargs)
+        if getattr(self, "optimizer", None) is None:
+            adapter = self.packed.decoder.adapter
+            weights = torch.nn.Parameter(adapter.weights)
+            weights.grad = adapter.grads
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = kind([{"params": [weights], "weight_decay": self.args.weight_decay}], **options)
+        return self.optimizer
+
+    def run_pass(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        model.train()
+        trained = int(num_items_in_batch if num_items_in_batch is not None else inputs["trained"])
+        loss = self.packed.train(inputs, trained=trained)
+        self._total_train_tokens += inputs["tokens"]
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return loss
+
+    def _get_num_items_in_batch(self, batch_samples: Any, device: Any) -> int:
+        return sum(int(batch["trained"]) for batch in batch_samples)
+
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        total = self.packed.evaluate(inputs)
+        self._eval_loss_sum += total
+        self._eval_tokens += inputs["trained"]
+        return torch.tensor(total / max(inputs["trained"], 1)), None, None
