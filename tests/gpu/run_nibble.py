@@ -64,7 +64,7 @@ def add_folder_model(nibble: Nibble, folder: Path, *, name: str) -> None:
 
 
 def run_job(
-    visitor: Visitor, *, name: str, model: str, quantization: dict[str, Any], steps: int, **training: Any
+    visitor: Visitor, *, name: str, model: str, quantization: dict[str, Any], steps: int, pauses: bool = False, **training: Any
 ) -> dict[str, Any]:
     base = next(m for m in visitor.get("models")["data"] if m["name"] == model)
     version = visitor.get("datasets")["data"][0]["versions"][0]
@@ -80,10 +80,25 @@ def run_job(
     }
     submitted = time.time()
     job = visitor.post("jobs", wanted)["id"]
+    if pauses:
+        pause_and_resume(visitor, job)
     wait_until(
         lambda: visitor.get(f"jobs/{job}")["status"] in ("succeeded", "failed", "cancelled"), what=name, seconds=400, every=0.5
     )
     return figures(visitor, job, submitted=submitted)
+
+
+def pause_and_resume(visitor: Visitor, job: int) -> None:
+    """At the fifth step or a little later; it goes on from the checkpoint that the worker sent."""
+    wait_until(lambda: (last_step(visitor, job) or 0) >= 5, what="the fifth step", seconds=120, every=0.1)
+    visitor.post(f"jobs/{job}/pause", {})
+    wait_until(lambda: visitor.get(f"jobs/{job}")["status"] == "paused", what="the pause", seconds=60, every=0.1)
+    visitor.post(f"jobs/{job}/resume", {})
+
+
+def last_step(visitor: Visitor, job: int) -> int | None:
+    steps = [event["data"]["step"] for event in events_of(visitor, job) if event["kind"] == "metrics"]
+    return steps[-1] if steps else None
 
 
 def events_of(visitor: Visitor, job: int) -> list[dict[str, Any]]:
@@ -109,6 +124,8 @@ def figures(visitor: Visitor, job: int, *, submitted: float) -> dict[str, Any]:
     return {
         "name": found["name"],
         "optim": by_kind["plan"][0]["data"]["optim"],
+        "resumed_from": [e["data"]["resumed_from_step"] for e in by_kind["plan"] if "resumed_from_step" in e["data"]],
+        "execution": by_kind["plan"][-1]["data"]["execution"],
         "device": by_kind["plan"][0]["data"]["device"],
         "versions": by_kind["plan"][0]["data"]["versions"],
         "submit_to_first_step_s": round(first - submitted, 1),
@@ -160,14 +177,13 @@ def measure(nibble: Nibble, large: Path, arguments: argparse.Namespace) -> dict[
     jobs = [
         run_job(visitor, name="small qlora", model="SmolLM2 135M Instruct", quantization=QLORA, steps=arguments.steps),
         run_job(visitor, name="large qlora", model="large", quantization=QLORA, steps=arguments.steps),
-        run_job(visitor, name="large qlora again (warm)", model="large", quantization=QLORA, steps=arguments.steps),
         run_job(
             visitor,
-            name="large qlora no ckpt",
+            name="large qlora, paused and resumed",
             model="large",
             quantization=QLORA,
-            steps=arguments.steps,
-            activation_checkpointing=False,
+            steps=2 * arguments.steps,
+            pauses=True,
         ),
         run_job(visitor, name="large lora bf16", model="large", quantization=LORA, steps=arguments.steps),
     ]

@@ -66,7 +66,7 @@ def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: 
     rows = passes.per_device_train_batch_size
     said = [
         f"{rows} rows end to end in a pass, {passes.gradient_accumulation_steps} passes a step: the largest pass has {tokens:,} tokens "
-        f"and needs about {need / 1e9:.1f} GB beside the weights; {budget / 1e9:.1f} GB are free."
+        f"and needs about {in_words(need)} beside the weights; {in_words(budget)} are free."
     ]
     if plan.recomputed_layers:
         where = "in the host's memory" if plan.on_host else "on the card"
@@ -74,6 +74,10 @@ def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: 
             f"{plan.recomputed_layers} of {sizes.layers} layers are computed again on the way back; only their inputs are kept, {where}."
         )
     return tuple(said)
+
+
+def in_words(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{max(size / 1e6, 0.1):.1f} MB"
 
 
 def sizes_of(config: Any, *, number_bytes: int) -> DecoderSizes:
