@@ -67,10 +67,11 @@ def _spec_of(job: Job) -> FinetuneSpec | None:
 
 def _close_what_the_slot_left(worker: Worker, slot: int) -> None:
     """An agent asks only when it runs nothing. So what is still open on its slot died with an earlier process."""
-    left = HeldSlot.objects.filter(worker=worker, slot=slot, attempt__slot=slot, attempt__status__in=OPEN_ATTEMPT)
-    for held in left.select_related("attempt__worker"):
-        why = f"Worker {worker.name} was started afresh and no longer runs attempt {held.attempt.number}."
-        lose_attempt(held.attempt, why=why)
+    held = HeldSlot.objects.filter(worker=worker, slot=slot).values_list("attempt_id", flat=True).first()
+    left = Attempt.objects.filter(pk=held, slot=slot, status__in=OPEN_ATTEMPT).select_related("worker") if held else ()
+    for attempt in left:
+        why = f"Worker {worker.name} was started afresh and no longer runs attempt {attempt.number}."
+        lose_attempt(attempt, why=why)
 
 
 def _open_attempt(job: Job, turn: Turn, slots: tuple[int, ...], *, first_step: int) -> Attempt | None:

@@ -10,6 +10,7 @@ from webapp.accounts.models import Team, User
 from webapp.jobs.fair_share import Held
 
 NO_LIMIT = 2**31
+HAS_LIMIT = Q(running_limit__isnull=False) | Q(member_running_limit__isnull=False)
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ def limited_among(*, teams: set[int], owners: set[int], lock: bool = False) -> L
 
     What they hold must be read after it. Rows are locked in one order, teams first; a NO KEY lock lets inserts that name them pass.
     """
-    has_limit = Q(running_limit__isnull=False) | Q(member_running_limit__isnull=False)
-    of_teams = Team.objects.filter(has_limit, pk__in=teams).order_by("pk")
-    of_users = User.objects.filter(running_limit__isnull=False, pk__in=owners).only("running_limit").order_by("pk")
+    with_limit = teams & set(Team.objects.filter(HAS_LIMIT).values_list("pk", flat=True))  # mostly none: no lock then
+    with_own = owners & set(User.objects.filter(running_limit__isnull=False).values_list("pk", flat=True))
+    of_teams = Team.objects.filter(pk__in=with_limit).order_by("pk")
+    of_users = User.objects.filter(pk__in=with_own).only("running_limit").order_by("pk")
     if lock:
         of_teams, of_users = of_teams.select_for_update(no_key=True), of_users.select_for_update(no_key=True)
-    return Limited(list(of_teams), list(of_users))
+    return Limited(list(of_teams) if with_limit else [], list(of_users) if with_own else [])
