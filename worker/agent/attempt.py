@@ -47,8 +47,10 @@ class Attempt:
         policy: HostPolicy,
         mark: str,
         gpus: tuple[str, ...] = (),
+        memory_gib: float | None = None,
     ) -> None:
         self._order, self._door, self._data, self._pace, self._mark, self._gpus = order, door, data, pace, mark, gpus
+        self._memory_gib = memory_gib
         prune(data, keep=pace.kept_runs - 1, days=policy.keep_runs_days)
         self._run = open_run(data, order)
         self._budget = LogBudget(pace)
@@ -108,6 +110,7 @@ class Attempt:
                 budget=self._budget,
                 logging_steps=self._order.spec.training.logging_steps,
                 gpus=self._gpus,
+                memory_gib=self._memory_gib,
             )
             close_last_line(self._run.events)
             word = last_of(self._run.events, TrainingEnded, TrainingFailed, after=said_before)

@@ -51,6 +51,12 @@ class Slot:
     def gpu_uuid(self) -> str | None:
         return self.gpus[self.number % len(self.gpus)] if self.gpus else None
 
+    def memory_share(self, slots: int) -> float | None:
+        """GiB of its GPU that a job may plan with when others share it: an even part. A plan fills what it is given."""
+        sharing = -(-slots // len(self.gpus)) if self.gpus else 1
+        gpu = gpu_of(self.gpu_uuid) if sharing > 1 else None
+        return gpu.memory_total_bytes / sharing / 2**30 if gpu else None
+
     def gpus_of(self, slots: tuple[int, ...]) -> tuple[str, ...]:
         """Those that the trainer may see; slots that share a GPU name it once."""
         return tuple(dict.fromkeys(self.gpus[slot % len(self.gpus)] for slot in slots)) if self.gpus else ()
@@ -125,6 +131,7 @@ class Slot:
                     policy=policy,
                     mark=self.mark,
                     gpus=gpus,
+                    memory_gib=self.memory_share(policy.slots),
                 ).run()
         except OSError as error:
             logger.exception("Attempt %s", order.attempt_id)

@@ -35,6 +35,12 @@ class TrainerExit:
     host_ran_out_of_memory: bool = False
 
 
+def cards(gpus: tuple[str, ...], *, memory_gib: float | None) -> dict[str, str]:
+    """What the trainer may see, and how much of it it may plan with where other jobs share it."""
+    seen = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+    return {**seen, **({"NIBBLE_TRAINER_MEMORY_GIB": f"{memory_gib:.2f}"} if memory_gib else {})}
+
+
 def train(
     run: RunDirectory,
     *,
@@ -44,6 +50,7 @@ def train(
     budget: LogBudget | None = None,
     logging_steps: float = 1,
     gpus: tuple[str, ...] = (),
+    memory_gib: float | None = None,
 ) -> TrainerExit:
     """Runs the trainer to its end, passing stops on. A lost attempt ends it at once."""
     forget_stop(run)
@@ -52,7 +59,7 @@ def train(
     child = Child(
         module_command(os.environ.get("NIBBLE_TRAINER_MODULE") or "worker.qlora", str(run.path)),
         folder=run.path,
-        environment=small_environment({**OFFLINE, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})}),
+        environment=small_environment({**OFFLINE, **cards(gpus, memory_gib=memory_gib)}),
         mark=mark,
         log=LogSink(lambda text, level: _log(run, text, level), budget=budget, look=trouble.look),
     )

@@ -7,6 +7,8 @@ import pytest
 from worker.agent.membership import Membership
 from worker.agent.pace import Pace
 from worker.agent.slot import Slot
+from worker.agent.training import cards
+from worker.contract.orders import GpuReport
 
 MEMBER = Membership(
     url="http://127.0.0.1:1", worker_id=1, worker_token="nbw_x", name="box", pool="local", queue="pool.local", slots=4
@@ -29,6 +31,16 @@ def slot(*gpus: str, number: int = 0) -> Slot:
 )
 def test_a_trainer_sees_the_gpus_of_its_slots(gpus: tuple[str, ...], slots: tuple[int, ...], seen: tuple[str, ...]):
     assert slot(*gpus).gpus_of(slots) == seen
+
+
+@pytest.mark.parametrize(("slots", "share"), [(2, None), (3, 40.0), (4, 40.0), (6, 80 / 3)])
+def test_jobs_that_share_a_gpu_plan_with_an_even_part(monkeypatch: pytest.MonkeyPatch, slots: int, share: float | None):
+    card = GpuReport(index=0, uuid="GPU-a", name="A card", memory_total_bytes=80 * 2**30, memory_used_bytes=0)
+    monkeypatch.setattr("worker.agent.slot.gpu_of", lambda uuid: card)
+    assert slot("GPU-a", "GPU-b").memory_share(slots) == share
+    assert slot().memory_share(slots) is None
+    told = cards(("GPU-a",), memory_gib=share)
+    assert told == {"CUDA_VISIBLE_DEVICES": "GPU-a"} | ({"NIBBLE_TRAINER_MEMORY_GIB": f"{share:.2f}"} if share else {})
 
 
 def test_a_slot_reports_its_own_gpu():
