@@ -22,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """KINDS of a file: all of it on each of these databases."""
+    if kinds := getattr(metafunc.module, "KINDS", None):
+        metafunc.parametrize("cluster", kinds, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="session")
 def fresh_databases(django_db_blocker: Any) -> Iterator[Databases]:
     with django_db_blocker.unblock(), databases() as made:
@@ -32,7 +38,7 @@ def fresh_databases(django_db_blocker: Any) -> Iterator[Databases]:
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, fresh_databases: Databases, django_db_blocker: Any
 ) -> Iterator[Cluster]:
-    """A file chooses with KIND ("sqlite", "postgres"), CLOCKS, RINGS and SETTINGS."""
+    """A file chooses with KIND ("sqlite", "postgres") or KINDS, CLOCKS, RINGS and SETTINGS."""
     module = request.module
     folder = tmp_path_factory.mktemp("cluster")
     kind, clocks = getattr(request, "param", getattr(module, "KIND", "sqlite")), getattr(module, "CLOCKS", Clocks())

@@ -7,6 +7,7 @@ from tests.programs import is_over
 from tests.waiting import wait_until
 from webapp.pools.models import WorkerPool
 
+KINDS = ("sqlite", "postgres")
 CLOCKS = Clocks()
 
 
