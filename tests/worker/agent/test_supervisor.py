@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.programs import is_over
 from tests.waiting import wait_until
-from tests.worker.agent.dashboard import Agent, is_over, running_agent
+from tests.worker.agent.dashboard import Agent, running_agent
 from tests.worker.agent.orders import work_order
 from tests.worker.agent.scripted_door import ScriptedDoor
 from tests.worker.agent.tiny_model import write_model
