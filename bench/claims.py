@@ -160,7 +160,7 @@ def measure(database: str, size: int, *, seconds: float) -> dict[str, Any]:
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, cwd=ROOT, check=True)
         command = [sys.executable, "-m", "bench.claims", "--inside", str(size), "--seconds", str(seconds)]
         done = subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, text=True)
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) | {"load_average": os.getloadavg()[0]}
     print(database, json.dumps(figures), flush=True)
     return figures
 
