@@ -20,6 +20,7 @@ fail=CAUSE@N           ends at step N as a failed training does
 nan=N                  the loss of step N is not a number
 oom_rows=N             CUDA memory does not suffice for more than N rows a pass; oom_at=N at that step instead of before the first
 oom_needs_ckpt=1       ... nor without activation checkpointing
+rows=N                 runs N rows a pass by its own choice, as long as the agent has not said otherwise
 
 deaf=1                 ignores stops and SIGTERM
 slow_stop_ms=N         takes so long to obey
@@ -183,8 +184,12 @@ class FakeTraining:
             self.fail("out_of_memory", f"CUDA ran out of memory with {rows} rows a pass.", "Use fewer rows a pass.", step=step)
 
     def pass_plan(self) -> PassPlan:
-        path = self.run_directory.pass_plan
-        return PassPlan.model_validate_json(path.read_text()) if path.exists() else PassPlan.as_asked(self.order.spec.training)
+        path, asked = self.run_directory.pass_plan, PassPlan.as_asked(self.order.spec.training)
+        if path.exists():
+            return PassPlan.model_validate_json(path.read_text())
+        rows = self.script.number("rows", asked.per_device_train_batch_size)
+        chosen = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": asked.effective_batch // rows}
+        return asked.model_copy(update=chosen)
 
     def asked_to_stop(self) -> str:
         if time.time() - self.run_directory.alive.stat().st_mtime > DEADLINE_SECONDS:

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from worker.agent.checkpoints import newest_step
-from worker.contract.events import LogWritten, NoticeGiven, Replanned, TrainingFailed, append_event
+from worker.agent.event_lines import last_of
+from worker.contract.events import LogWritten, NoticeGiven, PlanMade, Replanned, TrainingFailed, append_event
 from worker.contract.plan import PassPlan
 from worker.contract.run_directory import RunDirectory
 from worker.contract.training import Training
@@ -14,16 +15,18 @@ LEFTOVERS = ("adapter.part", "checkpoints.part")
 
 
 class Plans:
-    """What was tried in this attempt, the first as the spec asks."""
+    """What was tried in this attempt. The first is the trainer's own choice, or as the spec asks if it told of none."""
 
     def __init__(self, run: RunDirectory, training: Training) -> None:
-        self._run, self._asked = run, PassPlan.as_asked(training)
-        self.tried = [self._asked]
+        self._run = run
+        self.tried = [PassPlan.as_asked(training)]
 
     def replan(self, failure: TrainingFailed) -> bool:
         """False when nothing is smaller."""
+        if len(self.tried) == 1:  # the next ones follow the plan that lies in the run directory
+            self.tried[0] = self._ran()
         before = self.tried[-1]
-        after = before.smaller(asked=self._asked)
+        after = before.smaller(asked=self.tried[0])
         if after is None:
             return False
         self.tried.append(after)
@@ -32,6 +35,18 @@ class Plans:
             shutil.rmtree(self._run.path / name, ignore_errors=True)
         self._say(before, after, failure)
         return True
+
+    def _ran(self) -> PassPlan:
+        """As the first trainer told it: it may have chosen other passes than were asked for, of the same effective batch."""
+        believed, told = self.tried[-1], last_of(self._run.events, PlanMade)
+        if not isinstance(told, PlanMade) or told.effective_batch != believed.effective_batch:
+            return believed
+        found = {
+            "per_device_train_batch_size": told.rows_a_pass,
+            "gradient_accumulation_steps": told.passes_a_step,
+            "activation_checkpointing": told.activation_checkpointing,
+        }
+        return believed.model_copy(update={name: value for name, value in found.items() if value is not None})
 
     @property
     def words(self) -> str:

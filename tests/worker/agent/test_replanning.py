@@ -33,6 +33,13 @@ def test_half_the_rows_are_enough(scripted: ScriptedDoor, tmp_path: Path) -> Non
     assert any(notice in text for text in scripted.log)
 
 
+def test_it_begins_at_what_the_trainer_chose(scripted: ScriptedDoor, tmp_path: Path) -> None:
+    """A packed run takes the whole effective batch in one pass, whatever was asked for."""
+    assert run(scripted, tmp_path, "steps=5 rows=8 oom_rows=2")["outcome"] == "finished"
+    assert plans(scripted) == [(8, 1, False), (4, 2, False), (4, 2, True), (2, 4, True)]
+    assert scripted.said("replanned")[0]["before"]["per_device_train_batch_size"] == 8
+
+
 def test_it_goes_on_from_the_last_checkpoint(scripted: ScriptedDoor, tmp_path: Path) -> None:
     assert run(scripted, tmp_path, "steps=12 save=5 oom_rows=3 oom_at=8")["outcome"] == "finished"
     assert [event["from_step"] for event in scripted.said("replanned")] == [5]
