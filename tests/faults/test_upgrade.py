@@ -23,7 +23,8 @@ RELEASED = Path(__file__).with_name("worker-0.1.0.tar.gz")
 def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("worker-0.1.0")
     with tarfile.open(RELEASED) as released:
-        released.extractall(folder, filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in Python before 3.11.4
+        released.extractall(folder, **safely)
     return folder
 
 
