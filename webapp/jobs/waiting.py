@@ -71,7 +71,7 @@ def _pause(job: Job, *, now: datetime) -> str:
         if last and last.end_cause in CAUSES
         else ""
     )
-    return f"Tries again in {duration((job.not_before - now).total_seconds())} ({job.not_before:%H:%M} UTC){after}."
+    return f"Tries again in {duration((job.not_before - now).total_seconds())}{after}."
 
 
 def _before(ahead: Sequence[Waiting]) -> str:

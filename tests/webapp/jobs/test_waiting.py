@@ -74,7 +74,7 @@ def test_a_pause_before_a_retry(alone: Cast) -> None:
     job.refresh_from_db()
     told = waiting_reason(job)
     assert told.startswith("Tries again in ")
-    assert told.endswith(f"({until:%H:%M} UTC), after attempt 1 on box-1 ended: its worker went away.")
+    assert told.endswith("s, after attempt 1 on box-1 ended: its worker went away.")  # the page adds the time in the reader's zone
 
 
 def test_it_is_larger_than_every_gpu(alone: Cast) -> None:
