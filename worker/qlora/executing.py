@@ -65,7 +65,7 @@ def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: 
     passes = plan.passes
     rows = passes.per_device_train_batch_size
     said = [
-        f"{rows} rows end to end in a pass, {passes.gradient_accumulation_steps} passes a step: the largest pass has {tokens:,} tokens "
+        f"{counted(rows, 'row')} end to end in {each(passes.gradient_accumulation_steps)} a step; the largest pass has {tokens:,} tokens "
         f"and needs about {in_words(need)} beside the weights; {in_words(budget)} are free."
     ]
     if plan.recomputed_layers:
@@ -74,6 +74,14 @@ def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: 
             f"{plan.recomputed_layers} of {sizes.layers} layers are computed again on the way back; only their inputs are kept, {where}."
         )
     return tuple(said)
+
+
+def counted(number: int, one: str) -> str:
+    return f"{number} {one}{'' if number == 1 else 's'}"
+
+
+def each(passes: int) -> str:
+    return "one pass" if passes == 1 else f"each of {passes} passes"
 
 
 def in_words(size: int) -> str:
