@@ -23,6 +23,9 @@ SHAPE = {
     "parameters": 134515008,
     "weights_bytes": 269030016,
     "has_chat_template": True,
+    "linear_layers": [],
+    "head_dim": None,
+    "is_tied": None,
     "linear_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
 }
 

@@ -64,7 +64,7 @@ def test_f45_a_worker_is_upgraded_in_mid_job(cluster: Cluster, pool: WorkerPool,
     agent.start(PYTHONPATH=str(agent.folder))
     assert cluster.wait_for(job).status == "succeeded"
     assert cluster.statuses(job)[-1] == "succeeded"
-    assert Worker.objects.get(pk=agent.worker_id).protocol == 2
+    assert Worker.objects.get(pk=agent.worker_id).protocol == 3
 
 
 @pytest.mark.parametrize("protocol", [0, 99])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Header, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from webapp.accounts.permissions import visible_to
 from webapp.api.access import user_of
@@ -19,7 +19,9 @@ from webapp.jobs.services import JobRefused, reference_to, submit_job, submitted
 from webapp.pools.models import WorkerPool
 from worker.contract.dataset import Data
 from worker.contract.lora import Lora
+from worker.contract.objective import Objective, Sft
 from worker.contract.optimizer import Optimizer
+from worker.contract.plan import Plan
 from worker.contract.quantization import BitsAndBytes4Bit, Quantization
 from worker.contract.spec import FinetuneSpec
 from worker.contract.training import Training
@@ -40,12 +42,14 @@ class JobIn(Schema):
     base_model: int = Field(ge=1, le=LARGEST_ID)
     dataset_version: int = Field(ge=1, le=LARGEST_ID)
     priority: Literal[Priority.LOW, Priority.NORMAL, Priority.HIGH] = Priority.NORMAL
-    kind: Literal["sft"] = "sft"
+    objective: Objective = Field(default_factory=Sft)
+    finetuning_type: Literal["lora", "full"] = "lora"
     quantization: Quantization = Field(default_factory=BitsAndBytes4Bit)
     lora: Lora = Field(default_factory=Lora)
     optimizer: Optimizer = Field(default_factory=Optimizer)
     training: Training
     data: Data = Field(default_factory=Data)
+    plan: Plan = Field(default_factory=Plan)
 
 
 @router.get("", response=Page[JobOut])
@@ -78,14 +82,7 @@ def submission_key(key: str) -> str:
 
 def submit(request: HttpRequest, job: JobIn, *, key: str, digest: str) -> Job:
     pool, base_model, version = named_parts(request, job)
-    spec = FinetuneSpec(
-        base_model=reference_to(base_model),
-        quantization=job.quantization,
-        lora=job.lora,
-        optimizer=job.optimizer,
-        training=job.training,
-        data=job.data,
-    )
+    spec = spec_of(job, base_model=base_model)
     return submit_job(
         user=user_of(request),
         name=job.name,
@@ -97,6 +94,15 @@ def submit(request: HttpRequest, job: JobIn, *, key: str, digest: str) -> Job:
         submission_key=key,
         submission_hash=digest,
     )
+
+
+def spec_of(job: JobIn, *, base_model: BaseModel) -> FinetuneSpec:
+    """What one block alone cannot see is refused at the block that it says."""
+    blocks = {name: getattr(job, name) for name in FinetuneSpec.model_fields if name != "base_model"}
+    try:
+        return FinetuneSpec(base_model=reference_to(base_model), **blocks)
+    except ValidationError as error:
+        raise JobRefused(str(error.errors()[0]["msg"]).removeprefix("Value error, "), field="training") from None
 
 
 def named_parts(request: HttpRequest, job: JobIn) -> tuple[WorkerPool, BaseModel, DatasetVersion]:

@@ -64,6 +64,14 @@ class Job(models.Model):
     """An administrator's own order within a priority: higher goes first, before fair share is asked. 0: nobody moved it."""
     memory_bytes = models.BigIntegerField(null=True)
     """Estimated need of device memory when it was submitted; None: unknown, and then it fits everywhere."""
+    protocol = models.PositiveSmallIntegerField(default=1)
+    """The oldest protocol whose workers can run its spec; older ones are not handed it."""
+    paired_with = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="pairs")
+    """The other job of a pair that differs in nothing but the base model's precision; set on the one submitted second."""
+    estimated_peak_bytes = models.BigIntegerField(null=True)
+    """What the memory estimate said under the plan that really ran; None: it has not begun."""
+    measured_peak_bytes = models.BigIntegerField(null=True)
+    """Largest allocation on the GPU (torch.cuda.max_memory_allocated); None: none was measured, or it ran on a CPU."""
     cloned_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="clones")
     starts_from = models.ForeignKey("Checkpoint", null=True, on_delete=models.SET_NULL, related_name="+")
     """A retry goes on from this checkpoint of the job that it was cloned from."""
@@ -108,6 +116,7 @@ class Job(models.Model):
                     "id",
                     "slots",
                     "memory_bytes",
+                    "protocol",
                     "not_before",
                 ],
                 condition=Q(status="queued"),

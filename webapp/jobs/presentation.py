@@ -63,7 +63,7 @@ class JobPage:
     def tags(self) -> list[str]:
         quantization = self.spec.quantization
         dtype = quantization.bnb_4bit_compute_dtype if isinstance(quantization, BitsAndBytes4Bit) else quantization.dtype
-        return [f"{self.spec.method} · r={self.spec.lora.r}", self.spec.kind.upper(), DTYPES[dtype]]
+        return [f"{self.spec.method} · r={self.spec.lora.r}", self.spec.objective.kind.upper(), DTYPES[dtype]]
 
     @property
     def tabs(self) -> list[Tab]:

@@ -19,13 +19,14 @@ from webapp.pools.selectors import online_workers
 from worker.contract.orders import Claim
 
 NOW_ALLOWED = "(f.not_before IS NULL OR f.not_before <= %s)"
+SPOKEN = "f.protocol <= %s"
 SMALL_ENOUGH = "f.slots <= %s AND (f.memory_bytes IS NULL OR f.memory_bytes <= %s)"
 ANY_SIZE = 2**62
 
 
 def claimable(machine: Machine, *, claim: Claim, now: datetime) -> Condition:
-    """May go now, and is small enough for what is free at this slot."""
-    return Condition(f"{NOW_ALLOWED} AND {SMALL_ENOUGH}", (as_stored(now), *_free(machine, claim)))
+    """May go now, is understood by the worker, and is small enough for what is free at this slot."""
+    return Condition(f"{NOW_ALLOWED} AND {SPOKEN} AND {SMALL_ENOUGH}", (as_stored(now), claim.protocol, *_free(machine, claim)))
 
 
 def blocked_heads(worker: Worker, machine: Machine, *, claim: Claim, now: datetime) -> list[Head]:
@@ -33,8 +34,8 @@ def blocked_heads(worker: Worker, machine: Machine, *, claim: Claim, now: dateti
     if not machine.held:
         return []
     most = max((card.empty_bytes for card in machine.cards), default=ANY_SIZE)
-    sql = f"f.queued_at <= %s AND {NOW_ALLOWED} AND {SMALL_ENOUGH} AND NOT ({SMALL_ENOUGH})"
-    values = (as_stored(ripe_before(now)), as_stored(now), machine.slots, most, *_free(machine, claim))
+    sql = f"f.queued_at <= %s AND {NOW_ALLOWED} AND {SPOKEN} AND {SMALL_ENOUGH} AND NOT ({SMALL_ENOUGH})"
+    values = (as_stored(ripe_before(now)), as_stored(now), claim.protocol, machine.slots, most, *_free(machine, claim))
     return first_of_each_group(worker.pool_id, Condition(sql, values))
 
 

@@ -16,6 +16,7 @@ from webapp.jobs.machines import memory_of
 from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStatus, Priority
 from webapp.pools.models import WorkerPool
 from worker.contract.model_shape import BaseModelRef
+from worker.contract.protocols import protocol_of
 from worker.contract.spec import FinetuneSpec
 
 NAME_CHARS = 100
@@ -74,6 +75,8 @@ def submit_job(
         dataset_version=dataset_version,
         spec=spec.model_copy(update={"base_model": reference_to(base_model)}).model_dump(mode="json"),
         priority=min(priority, most),
+        protocol=protocol_of(spec),
+        slots=spec.plan.num_processes,
         memory_bytes=memory_of(spec, model=base_model, version=dataset_version),
         starts_from=starts_from,
         cloned_from=cloned_from,

@@ -31,7 +31,8 @@ def plain_errors(error: ValidationError, fields: Mapping[str, SpecField]) -> Ite
     """(path of the field, or empty for the whole; sentence), one for each field."""
     told: set[str] = set()
     for problem in error.errors(include_url=False):
-        path = path_of(problem["loc"], fields) or named_in(str(problem["msg"]), group=str(problem["loc"][0]), fields=fields)
+        group = str(problem["loc"][0]) if problem["loc"] else ""
+        path = path_of(problem["loc"], fields) or named_in(str(problem["msg"]), group=group, fields=fields)
         if path in told and path:
             continue  # a union says the same once for each of its members
         told.add(path)
@@ -47,7 +48,9 @@ def path_of(location: tuple[int | str, ...], fields: Mapping[str, SpecField]) ->
 def named_in(message: str, *, group: str, fields: Mapping[str, SpecField]) -> str:
     """The field that a sentence about a whole group speaks of first: "Give epochs or steps" is about Epochs."""
     said = message.casefold()
-    found = [(said.find(word), field.path) for field in fields.values() for word in _names(field) if field.group == group]
+    found = [
+        (said.find(word), field.path) for field in fields.values() for word in _names(field) if field.group == group or not group
+    ]
     return min(((at, path) for at, path in found if at >= 0), default=(0, ""))[1]
 
 

@@ -78,6 +78,8 @@ def as_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return ", ".join(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={as_text(number)}" for name, number in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -18,7 +18,7 @@ def as_yaml(spec: FinetuneSpec) -> str:
 
 def _yaml_lines(block: Mapping[str, Any], *, indent: str) -> Iterator[str]:
     for name, value in block.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield f"{indent}{name}:"
             yield from _yaml_lines(value, indent=indent + "  ")
         else:

@@ -41,6 +41,8 @@ def _no_worker(job: Job, pool: PoolNow) -> str:
         reasons = " ".join(worker.state_reason for worker in workers if worker.state_reason)
         told = f"All workers of pool {name} are draining: they take no new job until an administrator enables one."
         return f"{told} {reasons}".strip()
+    if pool.online and all(worker.protocol < job.protocol for worker in pool.online):
+        return f"The workers of pool {name} are too old for these settings. Update one: join it again in Pools & workers."
     if not pool.online:
         return f"No worker of pool {name} is online. The job starts by itself when one comes back."
     return ""

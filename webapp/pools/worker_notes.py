@@ -37,10 +37,13 @@ def _quarantine(worker: Worker) -> Note | None:
 def _protocol(worker: Worker) -> Note | None:
     if worker.protocol < OLDEST_PROTOCOL:
         return Note("bad", "Its version is too old for this dashboard, so it takes no job. Update it: join the machine again.")
-    if worker.protocol < PROTOCOL:
+    if worker.protocol < 2:
         return Note(
             "warn", "Of an older version: it takes jobs, but cannot pause them or send checkpoints. Update it when it is free."
         )
+    if worker.protocol < PROTOCOL:
+        lacks = "no preferences, 8 bits, full fine-tuning or several GPUs"
+        return Note("warn", f"Of an older version: it takes jobs, but {lacks}. Update it when it is free.")
     return None
 
 

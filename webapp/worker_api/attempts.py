@@ -14,9 +14,7 @@ from webapp.worker_api.holding import attempt_of, held_attempt, stale
 from webapp.worker_api.protocol import read_versioned
 from webapp.worker_api.receiving import receive_file
 from worker.contract.orders import Claim, EventBatch, Finish
-
-UNKNOWN_BEFORE_2 = {"spec": {"plan"}}
-"""A worker of protocol 1 refuses an order with fields that it does not know."""
+from worker.contract.protocols import left_out_for
 
 
 @door("POST")
@@ -27,7 +25,7 @@ def claim(request: HttpRequest) -> HttpResponse:
     order = None if disk_state().is_short else claim_job(worker, asked)
     if order is None:
         return HttpResponse(status=204)
-    return message(order, exclude=UNKNOWN_BEFORE_2 if asked.protocol < 2 else None)
+    return message(order, exclude=left_out_for(asked.protocol))
 
 
 @door("POST")

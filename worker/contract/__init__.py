@@ -3,5 +3,8 @@
 Field names are those of peft, transformers, bitsandbytes and trl, so their documentation is ours.
 """
 
-PROTOCOL = 2  # sent with every work order; a worker refuses a newer one and says so. 2: pause, checkpoints sent, host policy
+PROTOCOL = 3
+"""Sent with every work order; a worker refuses a newer one and says so. 2: pause, checkpoints sent, host policy. 3: objectives
+beside SFT, 8 bits, full fine-tuning, several GPUs (protocols.py)."""
+
 OLDEST_PROTOCOL = 1  # the dashboard still speaks with workers of one protocol before

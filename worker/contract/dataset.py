@@ -6,7 +6,8 @@ from pydantic import Field
 
 from worker.contract.message import Message
 
-RowFormat = Literal["messages", "prompt_completion", "text"]
+RowFormat = Literal["messages", "prompt_completion", "text", "preference", "unpaired_preference"]
+"""As TRL calls them. preference: prompt, chosen and rejected; unpaired_preference: prompt, completion and a label, good or bad."""
 Mask = Literal["template_markers", "trl_template", "turn_by_turn", "completion", "whole_row"]
 
 

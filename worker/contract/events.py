@@ -78,6 +78,8 @@ class PlanMade(Event):
     passes_a_step: int | None = Field(None, ge=1)
     activation_checkpointing: bool | None = None
     execution: ExecutionPlan | None = None
+    memory_parts: dict[str, int] = {}
+    """worker.contract.vram.MemoryParts of this run under this plan, in bytes: what the measurement is held against."""
     resumed_from_step: int | None = Field(None, ge=0)
     """Set when the run goes on from a checkpoint: what was told of later steps before is told again."""
 
@@ -93,6 +95,8 @@ class MetricsLogged(Event):
     tokens_per_second: float | None = None
     tokens_seen: int | None = None
     seconds_left: float | None = None
+    measures: dict[str, float] = Field({}, max_length=32)
+    """What else the objective tells, under TRL's names: rewards/accuracies, rewards/margins, kl, mean_token_accuracy, ..."""
 
 
 class MemorySampled(Event):

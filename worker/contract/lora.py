@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 
 from worker.contract.message import Message
 
+SHORTCUTS = ("auto", "attention", "q_and_v")
+
 
 class Lora(Message):
     r: int = Field(
@@ -30,10 +32,19 @@ class Lora(Message):
         title="Dropout",
         description="Share of adapter inputs that is dropped at random. 0.05 for small datasets, 0 for large ones.",
     )
-    target_modules: Literal["auto"] | tuple[str, ...] = Field(
+    use_dora: bool = Field(
+        False,
+        title="DoRA",
+        description="Trains the length of each weight column beside its direction: a little better at small ranks, and slower.",
+    )
+    use_rslora: bool = Field(
+        False, title="rsLoRA", description="Scales the adapter by alpha / √r instead of alpha / r, so that high ranks still learn."
+    )
+    target_modules: Literal["auto", "attention", "q_and_v"] | tuple[str, ...] = Field(
         "auto",
         title="Target modules",
         description="Layers that get an adapter. auto: every linear layer of the model except the output head. "
+        "attention: those of the attention only. q_and_v: queries and values only, as LoRA was first published. "
         "Or names, separated by commas: q_proj, v_proj.",
     )
     bias: Literal["none", "all", "lora_only"] = Field(
@@ -46,7 +57,7 @@ class Lora(Message):
     @classmethod
     def names_from_text(cls, value: object) -> object:
         """Reads `q_proj, v_proj` as a list; an empty text means auto."""
-        if not isinstance(value, str) or value == "auto":
+        if not isinstance(value, str) or value in SHORTCUTS:
             return value
         names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
         return names or "auto"

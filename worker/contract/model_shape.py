@@ -7,6 +7,15 @@ from pydantic import Field
 from worker.contract.message import Message
 
 
+class LinearLayer(Message):
+    """One linear layer of the model, by the last part of its name; `count` of them in all."""
+
+    name: str
+    inputs: int = Field(ge=1)
+    outputs: int = Field(ge=1)
+    count: int = Field(ge=1)
+
+
 class ModelShape(Message):
     architecture: str
     hidden_size: int = Field(ge=1)
@@ -20,6 +29,11 @@ class ModelShape(Message):
     """Number of weights, counted from the safetensors headers."""
     weights_bytes: int = Field(ge=1)
     has_chat_template: bool
+    linear_layers: tuple[LinearLayer, ...] = ()
+    """All but the output head, with their sizes; empty in reports of older workers: then Llama's are taken."""
+    head_dim: int | None = Field(None, ge=1)
+    is_tied: bool | None = None
+    """The output head is the embedding; none: not looked at."""
     linear_modules: tuple[str, ...] = ()
     """Last part of the names of the linear layers, without the output head: q_proj, k_proj, ..."""
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from worker.contract.message import Message
 from worker.contract.training import Training
@@ -53,6 +53,25 @@ class Plan(Message):
         description="auto: rows end to end, as many in a pass as the memory allows, layers recomputed only where needed. "
         "plain: TRL's own way, with rows a pass and activation checkpointing as set above. The result is the same.",
     )
+    num_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="GPUs",
+        description="The rows of each step are shared out to so many GPUs of one machine. The effective batch stays what it is.",
+    )
+    fsdp: bool = Field(
+        False,
+        title="Split the base model",
+        description="Each GPU keeps a part of the base model and fetches the rest layer by layer (FSDP): "
+        "for models that do not fit on one GPU. Otherwise every GPU has all of it, which is faster.",
+    )
+
+    @model_validator(mode="after")
+    def splits_over_several(self) -> Self:
+        if self.fsdp and self.num_processes == 1:
+            raise ValueError("Splitting the base model needs at least two GPUs.")
+        return self
 
 
 class ExecutionPlan(Message):

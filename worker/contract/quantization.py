@@ -33,8 +33,28 @@ class BitsAndBytes4Bit(Message):
     )
 
 
+class BitsAndBytes8Bit(Message):
+    """LoRA on a base model in 8 bits (LLM.int8): twice the memory of 4 bits, and closer to the original."""
+
+    kind: Literal["bitsandbytes_8bit"] = "bitsandbytes_8bit"
+    load_in_4bit: Literal[False] = False
+    load_in_8bit: Literal[True] = True
+    dtype: ComputeDtype = Field(
+        "bfloat16",
+        title="Compute type",
+        description="The type of everything that is not quantised, and of the products' results.",
+    )
+    llm_int8_threshold: float = Field(
+        6.0,
+        ge=0,
+        le=1000,
+        title="Outlier threshold",
+        description="Inputs larger than this are multiplied in 16 bits instead of 8. 6 is the published value.",
+    )
+
+
 class Unquantized(Message):
-    """LoRA: the base model stays in the type of `dtype`."""
+    """LoRA or full fine-tuning: the base model stays in the type of `dtype`."""
 
     kind: Literal["none"] = "none"
     load_in_4bit: Literal[False] = False
@@ -45,4 +65,4 @@ class Unquantized(Message):
     )
 
 
-Quantization = Annotated[BitsAndBytes4Bit | Unquantized, Field(discriminator="kind")]
+Quantization = Annotated[BitsAndBytes4Bit | BitsAndBytes8Bit | Unquantized, Field(discriminator="kind")]

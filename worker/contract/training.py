@@ -65,6 +65,29 @@ class Training(Message):
         None, title="fp16", description="Computes in float16 with loss scaling. Empty: on, for older cards that have no bfloat16."
     )
 
+    neftune_noise_alpha: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        title="NEFTune noise",
+        description="Adds noise to the embeddings while training, so that answers are copied less by heart. 5 is usual. Empty: none.",
+    )
+    load_best_model_at_end: bool = Field(
+        False,
+        title="Keep the best",
+        description="The result is the checkpoint with the lowest eval loss, not the last one. Needs rows held out for evaluation.",
+    )
+    early_stopping_patience: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        title="Early stopping after",
+        description="Ends when the eval loss has not improved for so many evaluations. Empty: never.",
+    )
+    early_stopping_threshold: float = Field(
+        0.0, ge=0, le=100, title="Smallest improvement", description="Of the eval loss, for early stopping: less counts as none."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def read_the_older_name(cls, data: Any) -> Any:

@@ -29,8 +29,8 @@ def _ending(name: str) -> str:
 
 def choose_target_modules(model: Any, *, lora: Lora) -> tuple[str, ...]:
     found = linear_modules(model)
-    if lora.target_modules == "auto":
-        return found
+    if isinstance(lora.target_modules, str):
+        return _shortcut(lora.target_modules, found=found)
     missing = [name for name in lora.target_modules if not _matches(model, name)]
     if missing:
         raise RunFailed(
@@ -39,6 +39,24 @@ def choose_target_modules(model: Any, *, lora: Lora) -> tuple[str, ...]:
             advice=f"It has {', '.join(found)}. Choose from these, or auto for all of them.",
         )
     return lora.target_modules
+
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "dense", "out_proj", "c_attn")
+QUERIES_AND_VALUES = ("q_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn")
+
+
+def _shortcut(asked: str, *, found: tuple[str, ...]) -> tuple[str, ...]:
+    """auto, attention or q_and_v as the names that this model has."""
+    if asked == "auto":
+        return found
+    names = tuple(name for name in found if name in (ATTENTION if asked == "attention" else QUERIES_AND_VALUES))
+    if not names:
+        raise RunFailed(
+            "bad_config",
+            f"Target modules: what this model's attention layers are called is not known; it has {', '.join(found)}.",
+            advice="Name the layers yourself, or choose auto for all of them.",
+        )
+    return names
 
 
 def _matches(model: Any, target: str) -> bool:

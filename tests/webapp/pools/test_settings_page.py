@@ -75,7 +75,9 @@ def test_a_quarantined_machine_says_why(cast: Cast, admin: Client):
     assert "Quarantined" not in board(admin)
 
 
-@pytest.mark.parametrize(("protocol", "said"), [(2, ""), (1, "Of an older version"), (0, "Its version is too old")])
+@pytest.mark.parametrize(
+    ("protocol", "said"), [(3, ""), (2, "no preferences"), (1, "cannot pause them"), (0, "Its version is too old")]
+)
 def test_an_old_version_is_told(cast: Cast, admin: Client, protocol: int, said: str):
     Worker.objects.update(protocol=protocol)
     page = board(admin)
@@ -85,7 +87,7 @@ def test_an_old_version_is_told(cast: Cast, admin: Client, protocol: int, said: 
 
 @pytest.mark.parametrize(("free", "said"), [(1, "Takes no new job: 1.0 GiB of disk are free"), (3, "Disk runs short"), (9, "")])
 def test_a_short_disk_warns_before_it_hurts(cast: Cast, admin: Client, free: int, said: str):
-    Worker.objects.update(protocol=2, host={"disk_free_bytes": free * GIB, "cpu_count": 1})
+    Worker.objects.update(protocol=3, host={"disk_free_bytes": free * GIB, "cpu_count": 1})
     page = board(admin)
     assert said in page
     assert ("worker-note" in page) is bool(said)

@@ -99,7 +99,7 @@ def test_an_older_worker_gets_no_field_that_it_does_not_know(cast: Cast, door: K
 
 def test_a_worker_of_today_gets_the_plan(cast: Cast, door: Knock):
     submitted(cast)
-    assert door.post("claim", CLAIM).json()["spec"]["plan"] == {"execution": "auto"}
+    assert door.post("claim", CLAIM).json()["spec"]["plan"] == {"execution": "auto", "num_processes": 1, "fsdp": False}
 
 
 def test_no_job_starts_while_the_dashboards_disk_is_short(cast: Cast, door: Knock, settings: Any):

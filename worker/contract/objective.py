@@ -1,0 +1,78 @@
+"""What is learned from the rows: one block for each of TRL's trainers, with the fields of its config."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from worker.contract.dataset import RowFormat
+from worker.contract.message import Message
+
+BETA = "How far the model may move away from where it began: a small beta lets it move far."
+
+
+class Sft(Message):
+    """Learns to write what the rows say (trl.SFTTrainer)."""
+
+    kind: Literal["sft"] = "sft"
+    packing: bool = Field(
+        False,
+        title="Packing",
+        description="Fills each row of a batch up to the max length with several rows of the dataset, kept apart in attention. "
+        "A step then learns from more rows; on short rows set fewer rows a step.",
+    )
+
+
+class Dpo(Message):
+    """Learns to prefer the chosen answer to the rejected one (trl.DPOTrainer)."""
+
+    kind: Literal["dpo"] = "dpo"
+    beta: float = Field(0.1, gt=0, le=10, title="Beta", description=BETA)
+    loss_type: Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = Field(
+        "sigmoid",
+        title="Loss",
+        description="sigmoid is DPO as published; ipo holds it back where all pairs are already told apart; "
+        "robust expects some labels to be wrong (set label smoothing).",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, title="Label smoothing", description="Share of pairs that are probably the wrong way round."
+    )
+
+
+class Orpo(Message):
+    """Learns the chosen answer and to prefer it, in one go and without a reference (trl.experimental.orpo.ORPOTrainer)."""
+
+    kind: Literal["orpo"] = "orpo"
+    beta: float = Field(0.1, gt=0, le=10, title="Beta", description="Weight of the preference beside the chosen answer's own loss.")
+
+
+class Kto(Message):
+    """Learns from single answers that are marked good or bad (trl.KTOTrainer)."""
+
+    kind: Literal["kto"] = "kto"
+    beta: float = Field(0.1, gt=0, le=10, title="Beta", description=BETA)
+    desirable_weight: float = Field(
+        1.0, gt=0, le=100, title="Weight of good answers", description="Raise it when there are fewer good answers than bad ones."
+    )
+    undesirable_weight: float = Field(
+        1.0, gt=0, le=100, title="Weight of bad answers", description="Raise it when there are fewer bad answers than good ones."
+    )
+
+
+class Reward(Message):
+    """Learns to score answers as the pairs rank them (trl.RewardTrainer). The result is a scorer, not a model that writes."""
+
+    kind: Literal["reward"] = "reward"
+    center_rewards_coefficient: float | None = Field(
+        None, ge=0, le=10, title="Centring", description="Pulls the mean score towards zero; 0.01 is usual. Empty: not at all."
+    )
+
+
+Objective = Annotated[Sft | Dpo | Orpo | Kto | Reward, Field(discriminator="kind")]
+ACCEPTED_FORMATS: dict[str, tuple[RowFormat, ...]] = {
+    "sft": ("messages", "prompt_completion", "text"),
+    "dpo": ("preference",),
+    "orpo": ("preference",),
+    "kto": ("unpaired_preference", "preference"),
+    "reward": ("preference",),
+}
+"""Rows that an objective can learn from; KTO takes a pair apart into a good and a bad answer."""
