@@ -32,7 +32,7 @@ class Rows:
 
 
 class PackedAttention(torch.autograd.Function):
-    """(tokens, (q + 2 kv) d) → (tokens, q d). Rotates q and k in place: the product that made them keeps no copy."""
+    """(tokens, (q + 2 kv) d) → (tokens, q d). Rotates q and k in place, and the way back writes over them: nobody else keeps them."""
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, rows: Rows, heads: Heads) -> Tensor:
@@ -50,12 +50,11 @@ class PackedAttention(torch.autograd.Function):
         rows, heads = ctx.rows, ctx.heads
         q, k, v = _unpacked(packed, heads)
         grad_q, grad_k, grad_v = _backward(grads[0].view_as(out), q, k, v, out, ctx.kept, rows, heads)
-        grad = torch.empty_like(packed)
-        to_q, to_k, to_v = _unpacked(grad, heads)
-        _turn(grad_q, to_q, rows, sign=-1.0)
-        _turn(grad_k, to_k, rows, sign=-1.0)
-        to_v.copy_(grad_v)
-        return grad, None, None
+        # Nobody reads q, k and v any more, so their gradients take their place: 3 h bytes a token less at the peak.
+        _turn(grad_q, q, rows, sign=-1.0)
+        _turn(grad_k, k, rows, sign=-1.0)
+        v.copy_(grad_v)
+        return packed, None, None
 
 
 def _unpacked(packed: Tensor, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:

@@ -35,12 +35,13 @@ class CapturedPasses:
         began = time.monotonic()
         inputs = replace(given, **{name: getattr(given, name).clone() for name in INPUTS})
         if not self._graphs:  # kernels are built and workspaces made outside of the capture
-            kept = self._decoder.adapter.grads.clone()
+            grads = self._decoder.adapter.grads
+            kept = grads.clone() if grads.any() else None  # before a run's first pass there is nothing to keep
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 self._decoder.loss(inputs).backward()
             torch.cuda.current_stream().wait_stream(self._stream)
-            self._decoder.adapter.grads.copy_(kept)
+            grads.zero_() if kept is None else grads.copy_(kept)
             del kept
             torch.cuda.synchronize()
             torch.cuda.empty_cache()

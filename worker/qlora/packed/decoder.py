@@ -1,6 +1,7 @@
 """A decoder of the Llama family (Llama, Mistral, Qwen 2) run on rows laid end to end, without padding between them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,13 +121,28 @@ class BoundLayer:
         packed = self._product(norm(x, self.layer.norms[0]), None, anchor, self.layer.qkv, 0)
         return self._product(PackedAttention.apply(packed, self.rows, self.layer.heads), x, anchor, self.layer.o, 1)
 
-    def feed_forward(self, x: Tensor, anchor: Tensor, *, begin: int = 0) -> Tensor:
+    def feed_forward(self, x: Tensor, anchor: Tensor, *, begin: int = 0, is_read: bool = True) -> Tensor:
         both = self._product(norm(x, self.layer.norms[1]), None, anchor, self.layer.gate_up, 2, begin)
-        return self._product(gated(both), x, anchor, self.layer.down, 3, begin)
+        return self._product(gated(both), x, anchor, self.layer.down, 3, begin, is_read=is_read)
 
-    def _product(self, x: Tensor, onto: Tensor | None, anchor: Tensor, group: FrozenGroup, place: int, begin: int = 0) -> Tensor:
+    @contextmanager
+    def feed_forward_held(self) -> Iterator[None]:
+        with self.layer.gate_up.held(), self.layer.down.held():
+            yield
+
+    def _product(
+        self,
+        x: Tensor,
+        onto: Tensor | None,
+        anchor: Tensor,
+        group: FrozenGroup,
+        place: int,
+        begin: int = 0,
+        *,
+        is_read: bool = True,
+    ) -> Tensor:
         drop = Drop(self.dropout, self.seed, 4 * self.number + place, begin) if self.dropout else None
-        found: Tensor = LoraProduct.apply(x, onto, anchor, group, drop)
+        found: Tensor = LoraProduct.apply(x, onto, anchor, group, drop, is_read)
         return found
 
 

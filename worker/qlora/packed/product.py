@@ -3,7 +3,8 @@
 The frozen weights are dequantised once in each direction and kept in neither. Saved for backward: x and x Aᵀ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ class FrozenGroup:
         self.lora, self.dtype = lora, dtype
         self.device = lora.weights.device
         self.bias = self._bias()
+        self._held: Tensor | None = None
         self._dense = None if any(hasattr(base.weight, "quant_state") for base in self.bases) else self._joined()
 
     def _bias(self) -> Tensor | None:
@@ -48,9 +50,19 @@ class FrozenGroup:
         y = torch.addmm(onto, x, self.dense().t())
         return y if self.bias is None else y.add_(self.bias)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Dequantised once for all products inside."""
+        self._held = self.dense()
+        try:
+            yield
+        finally:
+            self._held = None
+
     def dense(self) -> Tensor:
-        if self._dense is not None:
-            return self._dense
+        kept = self._held if self._dense is None else self._dense
+        if kept is not None:
+            return kept
         whole = torch.empty(sum(self.lora.outs), self.lora.ins, dtype=self.dtype, device=self.device)
         for base, part in zip(self.bases, whole.split(list(self.lora.outs)), strict=True):
             dequantise(base.weight, onto=part)
@@ -72,17 +84,23 @@ class LoraProduct(torch.autograd.Function):
     """Gradients of A and B are added to the flat buffers right here; autograd sees x alone.
 
     `drop`: what the adapter reads is x after dropout, drawn again on the way back. `onto`: the residual stream, which the
-    result is added to.
+    result is added to. `is_read`: whether anybody reads the result; the last product of a recomputed layer is made for its
+    way back alone, and nothing stands in the tensor returned.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, onto: Tensor | None, anchor: Tensor, group: FrozenGroup, drop: Drop | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, onto: Tensor | None, anchor: Tensor, group: FrozenGroup, drop: Drop | None, is_read: bool
+    ) -> Tensor:
         lora = group.lora
-        y = group.product(x, onto)
         a, bs = lora.cast(group.dtype)
         low = (drop(x) if drop and bs else x) @ a.t()
-        for (begin, end), small, b in zip(lora.spans, low.split(lora.ranks, 1), bs, strict=True):
-            y[:, begin:end].addmm_(small, b.t(), alpha=lora.scaling)
+        if is_read:
+            y = group.product(x, onto)
+            for (begin, end), small, b in zip(lora.spans, low.split(lora.ranks, 1), bs, strict=True):
+                y[:, begin:end].addmm_(small, b.t(), alpha=lora.scaling)
+        else:
+            y = x.new_empty(1).expand(len(x), sum(lora.outs))
         ctx.save_for_backward(x, low)
         ctx.group, ctx.drop, ctx.is_added = group, drop, onto is not None
         return y
@@ -97,12 +115,12 @@ class LoraProduct(torch.autograd.Function):
         onto = grad if ctx.is_added else None
         grad_low = _adapter_grads(grad, drop(x) if drop else x, low, bs, group.lora) if bs else None
         if not ctx.needs_input_grad[0]:
-            return None, onto, None, None, None
+            return None, onto, None, None, None, None
         grad_x = grad @ group.dense()
         if grad_low is None:
-            return grad_x, onto, None, None, None
+            return grad_x, onto, None, None, None, None
         grad_x = grad_x.add_(drop(grad_low @ a)) if drop else grad_x.addmm_(grad_low, a)
-        return grad_x, onto, None, None, None
+        return grad_x, onto, None, None, None, None
 
 
 def _adapter_grads(grad: Tensor, read: Tensor, low: Tensor, bs: Sequence[Tensor], lora: GroupSlices) -> Tensor:

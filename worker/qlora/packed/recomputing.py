@@ -1,5 +1,6 @@
 """A layer that keeps only its input, on the card or in the host's memory, and is run again on the way back."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,8 +13,12 @@ class Recomputed(Protocol):
 
     def attend(self, x: Tensor, anchor: Tensor) -> Tensor: ...
 
-    def feed_forward(self, x: Tensor, anchor: Tensor, *, begin: int = 0) -> Tensor:
-        """`begin`: the pass's token at which x begins; its dropout is drawn by that number."""
+    def feed_forward(self, x: Tensor, anchor: Tensor, *, begin: int = 0, is_read: bool = True) -> Tensor:
+        """`begin`: the pass's token at which x begins; its dropout is drawn by that number. `is_read`: as in LoraProduct."""
+        ...
+
+    def feed_forward_held(self) -> AbstractContextManager[None]:
+        """Inside, its weights are dequantised once and kept."""
         ...
 
 
@@ -76,7 +81,13 @@ class RecomputedLayer(torch.autograd.Function):
         else:
             shelf.put(number, x)
         middle = layer.attend(x, anchor)
-        return torch.cat([layer.feed_forward(part, anchor, begin=n * chunk) for n, part in enumerate(middle.split(chunk))])
+        if len(middle) <= chunk:
+            return layer.feed_forward(middle, anchor)
+        with layer.feed_forward_held():
+            for begin in range(0, len(middle), chunk):
+                here = slice(begin, begin + chunk)
+                middle[here] = layer.feed_forward(middle[here], anchor, begin=begin)
+        return middle
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -96,12 +107,18 @@ class RecomputedLayer(torch.autograd.Function):
 
 
 def _through_feed_forward(middle: Tensor, grad: Tensor, layer: Recomputed, anchor: Tensor, chunk: int) -> Tensor:
-    """The gradient of the layer's middle, (tokens, h)."""
-    found = torch.empty_like(middle)
-    for begin in range(0, len(middle), chunk):
-        here = slice(begin, begin + chunk)
-        part = middle[here].detach().requires_grad_()
-        layer.feed_forward(part, anchor, begin=begin).backward(grad[here])
-        assert part.grad is not None
-        found[here] = part.grad
-    return found
+    """The gradient of the layer's middle, (tokens, h); sliced, it takes the place of `grad`, which nobody else reads."""
+    if len(middle) <= chunk:
+        return _part_back(middle, grad, layer, anchor, 0)
+    with layer.feed_forward_held():
+        for begin in range(0, len(middle), chunk):
+            here = slice(begin, begin + chunk)
+            grad[here] = _part_back(middle[here], grad[here], layer, anchor, begin)
+    return grad
+
+
+def _part_back(middle: Tensor, grad: Tensor, layer: Recomputed, anchor: Tensor, begin: int) -> Tensor:
+    part = middle.detach().requires_grad_()
+    layer.feed_forward(part, anchor, begin=begin, is_read=False).backward(grad)
+    assert part.grad is not None
+    return part.grad
