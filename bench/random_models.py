@@ -25,6 +25,7 @@ def random_llama(shape: str, *, nf4: bool, device: str, layers: int | None = Non
         tie_word_embeddings=False,
         **sizes,
     )
+    config.architectures = ["LlamaForCausalLM"]  # what the trainer decides by before it loads a model
     config._attn_implementation = "sdpa"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     with torch.device("meta"):
