@@ -26,9 +26,9 @@ from tests.worker.qlora.runs import events_of, told, write_run
 from worker.contract.events import MemorySampled, MetricsLogged, PlanMade, TrainingEnded, TrainingFailed
 
 WARM_UP = 8
-SHORT = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "max_length": 512, "max_steps": 48}
+SHORT = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "max_length": 512, "max_steps": 36}
 FOUR = {**SHORT, "gradient_accumulation_steps": 1}
-LONG = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "max_length": 2048, "max_steps": 20}
+LONG = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "max_length": 2048, "max_steps": 18}
 
 
 def variant(training: dict[str, Any], *, execution: str, limit_gib: float = 0.0, **changes: Any) -> dict[str, Any]:
