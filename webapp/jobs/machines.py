@@ -11,7 +11,7 @@ from webapp.pools.models import Gpu, Worker
 from webapp.pools.policy import slots_of
 from worker.contract.model_shape import ModelShape
 from worker.contract.spec import FinetuneSpec
-from worker.contract.vram import estimate_bytes, memory_parts
+from worker.contract.vram import RowLengths, estimate_bytes, memory_parts
 
 SHORTEST_ROW = 64  # tokens: a chat template alone takes dozens
 
@@ -46,13 +46,13 @@ def need_of(job: Job, *, spec: FinetuneSpec | None = None) -> Need:
 def memory_of(spec: FinetuneSpec, *, model: BaseModel, version: DatasetVersion) -> int | None:
     """Job.memory_bytes: what it will need of a GPU; None while nobody has looked at the model."""
     shape = ModelShape.model_validate(model.shape) if model.shape else None
-    return estimate_bytes(spec, shape, longest_row=_longest_row(version))
+    return estimate_bytes(spec, shape, rows=_rows(version))
 
 
-def _longest_row(version: DatasetVersion) -> int | None:
+def _rows(version: DatasetVersion) -> RowLengths | None:
     """In tokens, from the file's size: four average rows. Nobody has counted yet; English text has about four bytes a token."""
     average = version.size_bytes / version.rows / 3 if version.rows else 0
-    return max(SHORTEST_ROW, round(4 * average)) if average else None
+    return RowLengths(max(SHORTEST_ROW, round(4 * average)), max(SHORTEST_ROW, average)) if average else None
 
 
 def lacks_disk(worker: Worker) -> bool:

@@ -8,11 +8,11 @@ import pytest
 from tests.cast import SHAPE
 from worker.contract.model_shape import ModelShape
 from worker.contract.spec import FinetuneSpec
-from worker.contract.vram import estimate_bytes, memory_parts
+from worker.contract.vram import RowLengths, estimate_bytes, memory_parts
 
 GIB = 2**30
 MEASURED = Path(__file__).resolve().parents[3] / "bench" / "results" / "nibble_on_gpu.json"
-LONGEST_ROW = 111  # of the example dataset, in tokens of SmolLM2's tokenizer: what those runs trained on
+ROWS = RowLengths(longest=111, mean=80.0)  # of the example dataset, in tokens of SmolLM2's tokenizer: what those runs trained on
 LARGE = ModelShape(
     architecture="LlamaForCausalLM",
     hidden_size=4096,
@@ -54,13 +54,13 @@ def spec(
 def test_it_is_close_to_what_was_measured(name: str, asked: FinetuneSpec) -> None:
     """torch counts neither CUDA's own memory, nor what its allocator holds in reserve, nor paged states."""
     measured = next(job["peak_gib"] for job in json.loads(MEASURED.read_text())["jobs"] if job["name"] == name)
-    parts = memory_parts(asked, LARGE, longest_row=LONGEST_ROW)
+    parts = memory_parts(asked, LARGE, rows=ROWS)
     allocated = parts.total - parts.cuda_context - parts.slack - parts.optimizer_states
     assert allocated / GIB == pytest.approx(measured, rel=0.02)
 
 
 def test_a_7b_model_takes_about_6_gb_under_qlora() -> None:
-    need = estimate_bytes(spec(), LARGE, longest_row=LONGEST_ROW)
+    need = estimate_bytes(spec(), LARGE, rows=ROWS)
     assert need is not None
     assert 5.5 * GIB < need < 6.5 * GIB
 
@@ -89,8 +89,8 @@ def test_what_makes_it_larger() -> None:
 
 def test_a_known_row_length_makes_it_smaller_never_larger() -> None:
     full = memory_parts(spec(), LARGE)
-    assert memory_parts(spec(), LARGE, longest_row=100).total < full.total
-    assert memory_parts(spec(), LARGE, longest_row=100_000) == full
+    assert memory_parts(spec(), LARGE, rows=RowLengths(100, 80.0)).total < full.total
+    assert memory_parts(spec(), LARGE, rows=RowLengths(100_000, 600.0)) == full
 
 
 def test_layers_that_are_named_count_alone() -> None:

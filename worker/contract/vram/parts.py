@@ -9,6 +9,7 @@ errs on the side of too much.
 from dataclasses import dataclass, fields
 
 from worker.contract.model_shape import ModelShape
+from worker.contract.plan import ExecutionPlan
 from worker.contract.quantization import BitsAndBytes4Bit
 from worker.contract.spec import FinetuneSpec
 
@@ -18,6 +19,14 @@ LOGIT_BYTES = 10  # the loss: logits in 16 bits and in float32, and their gradie
 CONTEXT_BYTES = 768 * 2**20  # CUDA itself, cuBLAS and the kernels: 0.7 to 0.8 GiB measured
 SLACK = 0.05  # reserved by the allocator and not in use: 2 to 8 % measured
 STATE_BYTES = {"lion_8bit": 1, "8bit": 2, "sgd": 0}  # by how the name ends; any other keeps two float32 moments
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Tokens of the data's rows, after they are cut to the max length."""
+
+    longest: int
+    mean: float
 
 
 @dataclass(frozen=True)
@@ -43,19 +52,29 @@ class MemoryParts:
         return sum(int(getattr(self, part.name)) for part in fields(self))
 
     @property
+    def allocated(self) -> int:
+        """What torch counts as allocated at its peak: all but CUDA's own memory and what the allocator holds in reserve."""
+        return self.total - self.slack - self.cuda_context
+
+    def as_dict(self) -> dict[str, int]:
+        return {part.name: int(getattr(self, part.name)) for part in fields(self)}
+
+    @property
     def weights(self) -> int:
         """What the base model alone takes."""
         return self.linear_weights + self.other_weights
 
 
-def estimate_bytes(spec: FinetuneSpec, shape: ModelShape | None, *, longest_row: int | None = None) -> int | None:
-    """What the run needs of one GPU; None while nobody has looked at the model."""
-    return memory_parts(spec, shape, longest_row=longest_row).total if shape else None
-
-
-def memory_parts(spec: FinetuneSpec, shape: ModelShape, *, longest_row: int | None = None) -> MemoryParts:
-    """`longest_row`: tokens of the longest row of the data, when it is known; rows are padded to the longest of their pass."""
-    row = min(spec.training.max_length, longest_row or spec.training.max_length)
+def memory_parts(
+    spec: FinetuneSpec,
+    shape: ModelShape,
+    *,
+    rows: RowLengths | None = None,
+    plan: ExecutionPlan | None = None,
+    card_bytes: int | None = None,
+) -> MemoryParts:
+    """`rows`: of the data, when they are known. `plan`: how it is executed; without one: the fastest that fits into `card_bytes`."""
+    row = min(spec.training.max_length, rows.longest if rows else spec.training.max_length)
     tokens = spec.training.per_device_train_batch_size * row
     linear = sum(rows * columns for rows, columns in _layers(shape).values()) * shape.num_hidden_layers
     linear = min(linear, shape.parameters)
