@@ -3,8 +3,10 @@
 Pure arithmetic from a spec and a model's shape, quick enough for each keystroke in a form.
 """
 
-from worker.contract.vram.outlook import Change, Outlook, Verdict, estimate_bytes, outlook, smallest_change
-from worker.contract.vram.parts import MemoryParts, RowLengths, memory_parts
+from worker.contract.vram.change import Change, changed, smallest_change
+from worker.contract.vram.estimate import memory_parts
+from worker.contract.vram.outlook import Outlook, Verdict, estimate_bytes, outlook
+from worker.contract.vram.parts import MemoryParts, RowLengths
 
 __all__ = [
     "Change",
@@ -12,6 +14,7 @@ __all__ = [
     "Outlook",
     "RowLengths",
     "Verdict",
+    "changed",
     "estimate_bytes",
     "memory_parts",
     "outlook",

@@ -1,15 +1,16 @@
-"""Does a run fit a card, and what is the smallest change that makes it fit?"""
+"""Does a run fit a card?"""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from worker.contract.model_shape import ModelShape
-from worker.contract.plan import ExecutionPlan, PassPlan
+from worker.contract.plan import ExecutionPlan
 from worker.contract.spec import FinetuneSpec
-from worker.contract.vram.parts import MemoryParts, RowLengths, memory_parts
+from worker.contract.vram.estimate import memory_parts, plan_for, rows_of
+from worker.contract.vram.parts import MemoryParts, RowLengths
 
 Verdict = Literal["fits", "tight", "too_large"]
-TIGHT = 0.08  # of the card left: less is tight
+TIGHT = 0.08  # of the card: less left is tight
 
 
 @dataclass(frozen=True)
@@ -25,43 +26,36 @@ class Outlook:
     @property
     def free_bytes(self) -> int:
         """Below zero: so much is missing."""
-        return self.card_bytes - self.parts.total
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change of the settings that makes a run fit. `changes`: values by their path in the spec ("training.max_length")."""
-
-    label: str
-    detail: str
-    changes: dict[str, Any]
+        return self.card_bytes - self.parts.needed
 
 
 def estimate_bytes(spec: FinetuneSpec, shape: ModelShape | None, *, rows: RowLengths | None = None) -> int | None:
-    """What the run needs of a GPU at least; None while nobody has looked at the model."""
-    return memory_parts(spec, shape, rows=rows).total if shape else None
+    """What the run needs of a GPU at least, under its thriftiest plan; None while nobody has looked at the model."""
+    return memory_parts(spec, shape, rows=rows, card_bytes=0).needed if shape else None
 
 
 def outlook(spec: FinetuneSpec, shape: ModelShape, *, card_bytes: int, rows: RowLengths | None = None) -> Outlook:
-    plan = ExecutionPlan(kind="plain", passes=PassPlan.as_asked(spec.training))
-    parts = memory_parts(spec, shape, rows=rows, plan=plan, card_bytes=card_bytes)
-    left = card_bytes - parts.total
-    verdict: Verdict = "too_large" if left < 0 else "tight" if left < TIGHT * card_bytes else "fits"
-    return Outlook(verdict, parts, plan, card_bytes, sentence_of(verdict, need=parts.total, card_bytes=card_bytes))
+    plan = plan_for(spec, shape, rows=rows_of(spec, rows), card_bytes=card_bytes)
+    parts = memory_parts(spec, shape, rows=rows, plan=plan)
+    verdict = _verdict(plan, parts=parts, card_bytes=card_bytes)
+    return Outlook(verdict, parts, plan, card_bytes, _sentence(verdict, plan=plan, parts=parts, card_bytes=card_bytes))
 
 
-def sentence_of(verdict: Verdict, *, need: int, card_bytes: int) -> str:
-    return f"Needs about {need / 1e9:.1f} GB of {card_bytes / 1e9:.1f} GB."
+def _verdict(plan: ExecutionPlan, *, parts: MemoryParts, card_bytes: int) -> Verdict:
+    left = card_bytes - parts.needed
+    if left < 0:
+        return "too_large"
+    recomputes = plan.kind == "packed" and plan.recomputed_layers > 0
+    return "tight" if recomputes or left < TIGHT * card_bytes else "fits"
 
 
-def smallest_change(spec: FinetuneSpec, shape: ModelShape, *, card_bytes: int, rows: RowLengths | None = None) -> Change | None:
-    """None when it fits as it is, or when no change that is known makes it fit."""
-    if outlook(spec, shape, card_bytes=card_bytes, rows=rows).verdict != "too_large":
-        return None
-    length = spec.training.max_length
-    while length >= 128:
-        length //= 2
-        less = spec.model_copy(update={"training": spec.training.model_copy(update={"max_length": length})})
-        if outlook(less, shape, card_bytes=card_bytes, rows=rows).verdict != "too_large":
-            return Change(f"Max length {length:,}", "Longer rows are cut.", {"training.max_length": length})
-    return None
+def _sentence(verdict: Verdict, *, plan: ExecutionPlan, parts: MemoryParts, card_bytes: int) -> str:
+    need, card = parts.needed / 1e9, card_bytes / 1e9
+    if verdict == "too_large":
+        return f"Does not fit: it needs {need:.1f} GB and the GPU has {card:.1f} GB, {need - card:.1f} GB too little."
+    left = f"{need:.1f} of {card:.1f} GB, {card - need:.1f} GB left"
+    if verdict == "fits":
+        return f"Fits: {left}."
+    if plan.kind == "packed" and plan.recomputed_layers:
+        return f"Fits by computing {plan.recomputed_layers} layers again on the way back, which is slower: {left}."
+    return f"Fits tightly: {left}."

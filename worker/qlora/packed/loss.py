@@ -23,6 +23,7 @@ class HeadLoss(torch.autograd.Function):
             logits = hidden[here] @ head.t()
             _losses_and_grads(logits, labels[here], losses[here], scale)
             torch.mm(logits, head, out=grad[here])
+            del logits  # or the next chunk's would be made beside these
         ctx.save_for_backward(grad)
         return losses.sum()
 

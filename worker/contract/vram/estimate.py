@@ -1,0 +1,123 @@
+"""The estimate: what lies on the card through the whole run, and what a pass adds at its peak, under one plan.
+
+Checked against a grid of runs on an H100 (bench/results/vram_grid*.json; tests/worker/contract/test_vram_grid.py).
+"""
+
+from math import ceil, sqrt
+
+from worker.contract.model_shape import ModelShape
+from worker.contract.packed_peak import peak_of
+from worker.contract.packing import choose_way
+from worker.contract.plan import ExecutionPlan, PassPlan
+from worker.contract.spec import FinetuneSpec
+from worker.contract.vram.execution import ELEMENTWISE, decoder_sizes, goes_packed
+from worker.contract.vram.parts import MemoryParts, RowLengths
+from worker.contract.vram.plain import plain_peak
+from worker.contract.vram.stored import States, Trained, linear_bytes, other_bytes, states_of, trained_of
+
+CONTEXT_BYTES = 768 * 2**20  # CUDA itself and the kernels' code: 0.7 to 0.8 GiB measured
+WORKSPACE_BYTES = 96 * 2**20  # cuBLAS takes 32 MiB for each stream on an H100
+SLACK = 0.05  # of what is allocated: 2 to 8 % measured
+LENGTHS = 40  # a packed pass is filled up to the next of about so many lengths (worker/qlora/packed/collating.py)
+SPREAD = 4.0  # standard deviations between the mean pass and the largest one
+
+
+def memory_parts(
+    spec: FinetuneSpec,
+    shape: ModelShape,
+    *,
+    rows: RowLengths | None = None,
+    plan: ExecutionPlan | None = None,
+    card_bytes: int | None = None,
+    pass_tokens: int | None = None,
+) -> MemoryParts:
+    """Of one GPU. `rows`: of the data, when they are known. `pass_tokens`: of the run's largest pass, when the trainer knows it.
+
+    `plan`: how it is executed; without one the fastest that fits into `card_bytes`; without either as the spec asks.
+    """
+    lengths = rows_of(spec, rows)
+    plan = plan or plan_for(spec, shape, rows=lengths, card_bytes=card_bytes)
+    is_packed = plan.kind == "packed"
+    trained = trained_of(spec, shape, is_one=is_packed and spec.optimizer.optim in ELEMENTWISE)
+    states = states_of(spec, trained)
+    tokens = pass_tokens or most_tokens(plan, rows=lengths)
+    if is_packed:
+        peak = peak_of(plan, sizes=decoder_sizes(spec, shape), tokens=filled(tokens))
+        passing = (peak.activations, peak.logits, peak.unpacked)
+    else:
+        plain = plain_peak(spec, shape, tokens=tokens, is_recomputed=plan.passes.activation_checkpointing)
+        passing = (plain.activations, plain.logits, plain.unpacked)
+    return _added_up(spec, shape, trained=trained, states=states, passing=passing)
+
+
+def _added_up(
+    spec: FinetuneSpec, shape: ModelShape, *, trained: Trained, states: States, passing: tuple[int, int, int]
+) -> MemoryParts:
+    share = spec.plan.num_processes if spec.plan.fsdp else 1
+    activations, logits, unpacked = passing
+    parts = {
+        "linear_weights": linear_bytes(spec, shape) // share,
+        "other_weights": other_bytes(spec, shape) // share,
+        "adapter": 0 if spec.is_full else trained.bytes_each * trained.numbers,
+        "gradients": trained.bytes_each * trained.numbers // (share if spec.is_full else 1),
+        "optimizer_states": states.on_card // (share if spec.is_full else 1),
+        "activations": activations,
+        "logits": logits,
+        "dequantised_layer": unpacked,
+        "workspaces": WORKSPACE_BYTES,
+    }
+    return MemoryParts(
+        **parts,
+        paged_states=states.paged,
+        slack=int(SLACK * sum(parts.values())),
+        cuda_context=CONTEXT_BYTES,
+    )
+
+
+def rows_of(spec: FinetuneSpec, rows: RowLengths | None) -> RowLengths:
+    """Where nobody has counted, every row is as long as it may be."""
+    most = spec.training.max_length
+    if rows is None:
+        return RowLengths(most, float(most))
+    return RowLengths(min(rows.longest, most), min(rows.mean, most))
+
+
+def most_tokens(plan: ExecutionPlan, *, rows: RowLengths) -> int:
+    """Of the run's largest pass: padded to the longest row, or end to end."""
+    count = plan.passes.per_device_train_batch_size
+    return count * rows.longest if plan.kind == "plain" else tokens_end_to_end(count, rows=rows)
+
+
+def tokens_end_to_end(count: int, *, rows: RowLengths) -> int:
+    """No more than all of the longest; where the mean is far below it, so many of them never meet in one pass."""
+    deviation = min(sqrt(max(rows.longest - rows.mean, 0) * rows.mean), rows.mean)
+    likely = count * rows.mean + SPREAD * sqrt(count) * deviation
+    return ceil(min(count * rows.longest, max(likely, rows.longest)))
+
+
+def filled(tokens: int) -> int:
+    step = max(64, 1 << max((tokens - 1) // LENGTHS, 0).bit_length())
+    return ceil(tokens / step) * step
+
+
+def plan_for(spec: FinetuneSpec, shape: ModelShape, *, rows: RowLengths, card_bytes: int | None) -> ExecutionPlan:
+    asked = PassPlan.as_asked(spec.training)
+    if not goes_packed(spec, shape):
+        return ExecutionPlan(kind="plain", passes=asked)
+    sizes = decoder_sizes(spec, shape)
+    if card_bytes is None:
+        recomputed = sizes.layers if asked.activation_checkpointing else 0
+        return ExecutionPlan(kind="packed", passes=asked, recomputed_layers=recomputed)
+    effective = asked.effective_batch
+    largest = {n: filled(tokens_end_to_end(n, rows=rows)) for n in range(1, effective + 1) if effective % n == 0}
+    budget = card_bytes - fixed_bytes(spec, shape)
+    return choose_way(
+        asked, sizes=sizes, largest=largest, mean_row=rows.mean, budget_bytes=int(budget / (1 + SLACK)), has_host=True
+    ).plan
+
+
+def fixed_bytes(spec: FinetuneSpec, shape: ModelShape) -> int:
+    """What no plan changes, with its share of slack; paged states give way and count nothing."""
+    trained = trained_of(spec, shape, is_one=spec.optimizer.optim in ELEMENTWISE)
+    parts = _added_up(spec, shape, trained=trained, states=states_of(spec, trained), passing=(0, 0, 0))
+    return parts.needed
