@@ -26,6 +26,7 @@ def parts_of(result: dict[str, Any]) -> MemoryParts:
         shape_of(result["model"]),
         rows=RowLengths(max(lengths), statistics.mean(lengths)) if lengths else None,
         plan=ExecutionPlan.model_validate(result["plan"]["execution"]),
+        pass_tokens=result.get("pass_tokens"),
     )
 
 

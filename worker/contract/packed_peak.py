@@ -114,23 +114,25 @@ def _back_through_kept(plan: ExecutionPlan, *, sizes: DecoderSizes, tokens: int)
 
 
 def _back_through_recomputed(plan: ExecutionPlan, *, sizes: DecoderSizes, tokens: int) -> list[Peak]:
-    """Inputs, the layer's first half made again, its gradient and the middle's; of the second half only a slice."""
+    """Inputs, the layer's first half made again, its gradient; of the second half only a slice, whose weights stay unpacked."""
     part = min(tokens, plan.feed_forward_tokens or tokens)
     h, q, k = sizes.hidden, sizes.queries, sizes.keys
-    half = tokens * (sizes.number_bytes * (4 * h + 2 * q + 2 * k + sizes.ranks // 2) + FLOAT * (sizes.heads + 2))
-    slice_ = part * sizes.number_bytes * (2 * h + 3 * sizes.inner + sizes.ranks // 2)
+    half = tokens * (sizes.number_bytes * (3 * h + 2 * q + 2 * k + sizes.ranks // 2) + FLOAT * (sizes.heads + 2))
+    slice_ = part * sizes.number_bytes * (h + 3 * sizes.inner + sizes.ranks // 2)
     under = _inputs(plan, sizes=sizes, tokens=tokens, on_card=2) + half + slice_ + _positions(sizes, tokens)
-    return [_larger_product(under, sizes=sizes, tokens=part), _attention_back(plan, sizes=sizes, tokens=tokens)]
+    feed_forward = _larger_product(under, sizes=sizes, tokens=part, is_held=part < tokens)
+    return [feed_forward, _attention_back(plan, sizes=sizes, tokens=tokens)]
 
 
-def _larger_product(under: int, *, sizes: DecoderSizes, tokens: int) -> Peak:
+def _larger_product(under: int, *, sizes: DecoderSizes, tokens: int, is_held: bool = False) -> Peak:
     """Down: its input's gradient beside all; then gate and up, when the product of both is gone."""
     h, f, b = sizes.hidden, sizes.inner, sizes.number_bytes
     cast = b * sizes.ranks * (h + f) // 3  # the group's adapter in the compute type
     dense = b * h * f if sizes.is_unpacked else 0
-    down = Peak(under + tokens * f * b + cast, unpacked=dense)
-    dropped = Peak(under + 3 * tokens * f * b + cast) if sizes.has_dropout else down
-    both = Peak(under + max(tokens * (h - f) * b, 0) + cast, unpacked=2 * dense)
+    held = 3 * dense if is_held else 0
+    down = Peak(under + tokens * f * b + cast, unpacked=held or dense)
+    dropped = Peak(under + 3 * tokens * f * b + cast, unpacked=held) if sizes.has_dropout else down
+    both = Peak(under + tokens * (h - f) * b + cast, unpacked=held or 2 * dense)
     return max((down, dropped, both), key=lambda peak: peak.total)
 
 
@@ -138,6 +140,6 @@ def _attention_back(plan: ExecutionPlan, *, sizes: DecoderSizes, tokens: int) ->
     """Flash attention's gradients: of q in float32 as well, of k and v for each query head where they are shared."""
     h, q, k, b = sizes.hidden, sizes.queries, sizes.keys, sizes.number_bytes
     shared = 2 * q if k < q else 0
-    numbers = 2 * h + (q + 2 * k) + q + 2 * h + q + (q + 2 * k) + shared
+    numbers = 2 * h + (q + 2 * k) + q + h + q + (q + 2 * k) + shared
     inputs = _inputs(plan, sizes=sizes, tokens=tokens, on_card=2)
     return Peak(inputs + tokens * (b * numbers + FLOAT * (q + 2 * sizes.heads)) + _positions(sizes, tokens))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 
 from worker.contract.packing import DecoderSizes, choose_way, way_of
 from worker.contract.plan import ExecutionPlan, PassPlan
+from worker.contract.shapes import shape_of
 from worker.contract.spec import FinetuneSpec
+from worker.contract.vram.estimate import WORKSPACE_BYTES, bytes_of_the_trained, filled
+from worker.contract.vram.execution import decoder_sizes
 from worker.qlora.data_order import DataOrder, Places
 from worker.qlora.packed.decoder import WHOLE, Thrift
 from worker.qlora.packed.refusing import why_not_packed
@@ -18,14 +22,12 @@ from worker.qlora.precision import Precision
 
 KEPT_FREE = 0.92  # of the card: fragments, libraries' workspaces
 OF_HOST = 0.5  # of the host's free memory on a CPU: it is not ours alone
-TRAINED_BYTES = 8  # a trained parameter and its gradient, float32
 
 
 def plan_execution(
     model: Any,
     *,
     spec: FinetuneSpec,
-    targets: tuple[str, ...],
     precision: Precision,
     asked: PassPlan,
     is_smaller: bool,
@@ -36,12 +38,9 @@ def plan_execution(
     """`is_smaller`: CUDA ran out of memory before, and `asked` is what is to be tried now."""
     if why_not := why_not_packed(model.config, spec=spec, precision=precision):
         return ExecutionPlan(kind="plain", passes=asked, reasons=(f"Rows are run as TRL runs them: {why_not}.",))
-    sizes, mean = (
-        sizes_of(model.config, number_bytes=torch.finfo(getattr(torch, precision.dtype)).bits // 8),
-        float(np.mean(lengths)),
-    )
-    trained = trained_parameters(sizes, targets=targets, r=spec.lora.r)
-    budget = free_bytes() - TRAINED_BYTES * trained
+    shape, mean = shape_of(model.config.to_dict()), float(np.mean(lengths))
+    sizes = replace(decoder_sizes(spec, shape), number_bytes=torch.finfo(getattr(torch, precision.dtype)).bits // 8)
+    budget = free_bytes() - bytes_of_the_trained(spec, shape) - WORKSPACE_BYTES * torch.cuda.is_available()
     largest = {
         rows: most_tokens(order, lengths, rows=rows, steps=steps)
         for rows in divisors(asked.effective_batch)
@@ -88,33 +87,6 @@ def in_words(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{max(size / 1e6, 0.1):.1f} MB"
 
 
-def sizes_of(config: Any, *, number_bytes: int) -> DecoderSizes:
-    d = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return DecoderSizes(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        queries=config.num_attention_heads * d,
-        keys=config.num_key_value_heads * d,
-        inner=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        number_bytes=number_bytes,
-    )
-
-
-def trained_parameters(sizes: DecoderSizes, *, targets: tuple[str, ...], r: int) -> int:
-    h, q, k, f = sizes.hidden, sizes.queries, sizes.keys, sizes.inner
-    ends = {
-        "q_proj": h + q,
-        "k_proj": h + k,
-        "v_proj": h + k,
-        "o_proj": q + h,
-        "gate_proj": h + f,
-        "up_proj": h + f,
-        "down_proj": f + h,
-    }
-    return sizes.layers * r * sum(ends.get(target, 0) for target in targets)
-
-
 def free_bytes() -> int:
     """NIBBLE_TRAINER_MEMORY_GIB holds a run down to so much in all, weights included."""
     if torch.cuda.is_available():
@@ -132,7 +104,8 @@ def divisors(number: int) -> list[int]:
 
 def most_tokens(order: DataOrder, lengths: Places, *, rows: int, steps: int) -> int:
     places = order.largest_pass(lengths, rows_a_pass=rows, after_step=0, last_step=steps, is_padded=False)
-    return int(lengths[places].sum())
+    tokens = int(lengths[places].sum())
+    return filled(tokens) if torch.cuda.is_available() else tokens  # captured passes are filled up
 
 
 def thrift_of(plan: ExecutionPlan) -> Thrift:

@@ -13,6 +13,7 @@ from worker.contract.events import PlanMade
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.dataset import PreparedData, lengths_of
 from worker.qlora.divergence import DivergenceWatch
+from worker.qlora.estimating import memory_parts_of
 from worker.qlora.executing import plan_execution, thrift_of
 from worker.qlora.lora import cast_adapter_to_float32, choose_target_modules, count_parameters, lora_config
 from worker.qlora.packed.collating import PackedCollator
@@ -34,7 +35,6 @@ def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepare
     plan = plan_execution(
         model,
         spec=spec,
-        targets=choose_target_modules(model, lora=spec.lora),
         precision=choices.precision,
         asked=choices.passes,
         is_smaller=prepared.directory.pass_plan.exists(),
@@ -129,6 +129,7 @@ def planner(trainer: WatchedTrainer, *, prepared: Prepared, targets: tuple[str, 
             model=trainer.model,
             steps=steps,
             resumed_from_step=prepared.checkpoint.step if prepared.checkpoint is not None else None,
+            memory_parts=memory_parts_of(prepared, model=trainer.model, steps=steps),
         )
 
     return make_plan

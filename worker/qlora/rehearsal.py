@@ -10,13 +10,10 @@ from typing import Any
 
 import torch
 
+from worker.contract.vram.stored import PAGED_FROM, state_bytes
 from worker.qlora.data_order import Places
 from worker.qlora.random_state import kept_random_state
 from worker.qlora.telling import Teller
-
-# Bytes a trained parameter that the optimizer keeps on the card from step 1 on. Paged states give way, so they count nothing.
-STATE_BYTES = {"adamw_torch": 8, "adamw_torch_fused": 8, "adamw_8bit": 2, "lion_8bit": 1}
-GRADIENT_BYTES = 4
 
 
 def is_rehearsed(*, on_card: bool) -> bool:
@@ -48,12 +45,26 @@ def _kept_counters(trainer: Any) -> Iterator[None]:
 @contextmanager
 def _room_held(trainer: Any) -> Iterator[None]:
     """Takes what later passes find taken: the gradients of the passes before them, and states that are made at step 1."""
-    trained = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-    inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
-    states = 0 if inner.state else STATE_BYTES.get(str(getattr(trainer.args.optim, "value", trainer.args.optim)), 0)
-    gradients = GRADIENT_BYTES if trainer.args.gradient_accumulation_steps > 1 else 0
-    held = torch.empty(trained * (states + gradients), dtype=torch.uint8, device=trainer.args.device)
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    passes = trainer.args.gradient_accumulation_steps
+    gradients = sum(parameter.nbytes for parameter in trained if parameter.grad is None) if passes > 1 else 0
+    held = torch.empty(gradients + _states_to_come(trainer), dtype=torch.uint8, device=trainer.args.device)
     try:
         yield
     finally:
         del held
+
+
+def _states_to_come(trainer: Any) -> int:
+    """Bytes that the optimizer keeps on the card from step 1 on. Paged states give way, so they count nothing."""
+    inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    if inner.state:
+        return 0
+    optim = str(getattr(trainer.args.optim, "value", trainer.args.optim))
+    weights = [weight for group in inner.param_groups for weight in group["params"]]
+    pages = optim.startswith("paged_")
+    return sum(
+        int(state_bytes(optim, weight.numel(), weight_bytes=weight.element_size()))
+        for weight in weights
+        if not (pages and weight.numel() >= PAGED_FROM)
+    )

@@ -44,6 +44,7 @@ def plan_of(
     model: Any,
     steps: int,
     resumed_from_step: int | None,
+    memory_parts: dict[str, int],
 ) -> PlanMade:
     trained, everything = count_parameters(model)
     return PlanMade(
@@ -59,6 +60,7 @@ def plan_of(
         passes_a_step=choices.passes.gradient_accumulation_steps,
         activation_checkpointing=choices.passes.activation_checkpointing,
         execution=choices.execution,
+        memory_parts=memory_parts,
         resumed_from_step=resumed_from_step,
         trainable_parameters=trained,
         parameters=everything,

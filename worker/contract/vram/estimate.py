@@ -121,3 +121,9 @@ def fixed_bytes(spec: FinetuneSpec, shape: ModelShape) -> int:
     trained = trained_of(spec, shape, is_one=spec.optimizer.optim in ELEMENTWISE)
     parts = _added_up(spec, shape, trained=trained, states=states_of(spec, trained), passing=(0, 0, 0))
     return parts.needed
+
+
+def bytes_of_the_trained(spec: FinetuneSpec, shape: ModelShape) -> int:
+    """Of a packed run: adapter, gradients, and the optimizer states that do not give way."""
+    trained = trained_of(spec, shape, is_one=spec.optimizer.optim in ELEMENTWISE)
+    return 2 * trained.bytes_each * trained.numbers + states_of(spec, trained).on_card

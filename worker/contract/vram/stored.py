@@ -1,6 +1,7 @@
 """What lies on the card through the whole run: weights as bitsandbytes stores them, adapter, gradients, optimizer states."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 from worker.contract.model_shape import LinearLayer, ModelShape
 from worker.contract.quantization import BitsAndBytes4Bit, BitsAndBytes8Bit
@@ -149,7 +150,7 @@ def state_bytes(optim: str, numbers: int, *, weight_bytes: int = FLOAT) -> float
     """Of one tensor of so many numbers."""
     kind = optim.removeprefix("paged_").split("_")[0]
     if kind == "adafactor":
-        return 2.0 * FLOAT * float(numbers) ** 0.5  # a row and a column of a square one
+        return 2 * FLOAT * sqrt(numbers)  # a row and a column of a square one
     moments = MOMENTS[kind]
     if "8bit" in optim and numbers >= EIGHT_BIT_FROM:
         return moments * (numbers + FLOAT * numbers / EIGHT_BIT_BLOCK)

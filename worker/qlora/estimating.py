@@ -1,0 +1,29 @@
+"""The memory estimate of this very run, with the plan and the rows that it has: what the measurement is held against."""
+
+from typing import Any
+
+import numpy as np
+
+from worker.contract.shapes import UnknownShape, shape_of
+from worker.contract.vram import RowLengths, memory_parts
+from worker.contract.vram.estimate import filled
+from worker.qlora.prepared import Prepared
+
+
+def memory_parts_of(prepared: Prepared, *, model: Any, steps: int) -> dict[str, int]:
+    """Empty for a model whose family is not counted, and where the rows' lengths are not known."""
+    plan, columns = prepared.choices.execution, prepared.data.train.column_names
+    if plan is None or "length" not in columns:
+        return {}
+    try:
+        shape = shape_of(model.config.to_dict())
+    except UnknownShape:
+        return {}
+    lengths = np.asarray(prepared.data.train.data.column("length").to_numpy(), dtype=np.int64)
+    is_padded = plan.kind == "plain"
+    rows = plan.passes.per_device_train_batch_size
+    order = prepared.watched.data_order
+    largest = lengths[order.largest_pass(lengths, rows_a_pass=rows, after_step=0, last_step=steps, is_padded=is_padded)]
+    tokens = int(largest.max() * len(largest)) if is_padded else filled(int(largest.sum()))
+    found = RowLengths(longest=int(lengths.max()), mean=float(lengths.mean()))
+    return memory_parts(prepared.order.spec, shape, rows=found, plan=plan, pass_tokens=tokens).as_dict()
