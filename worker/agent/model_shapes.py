@@ -1,13 +1,16 @@
 """From a model's files to its shape: the names that architectures use for the same number, and its linear layers."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from worker.agent.model_files import ModelFiles, ModelProblem, Tensor
-from worker.contract.model_shape import ModelShape
+from worker.contract.model_shape import LinearLayer, ModelShape
+from worker.contract.shapes import UnknownShape
+from worker.contract.shapes import shape_of as counted_shape
 
 NAMES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
@@ -34,10 +37,36 @@ def shape_of(files: ModelFiles) -> ModelShape:
             parameters=sum(math.prod(tensor.shape) for tensor in files.tensors.values()),
             weights_bytes=sum(tensor.size_bytes for tensor in files.tensors.values()),
             has_chat_template=files.has_chat_template,
-            linear_modules=linear_modules(files.tensors),
+            **_layers(files),
         )
     except (ValidationError, TypeError, ValueError) as error:
         raise ModelProblem(f"The model's config.json does not describe a language model: {str(error).splitlines()[0]}") from None
+
+
+def _layers(files: ModelFiles) -> dict[str, Any]:
+    """As transformers makes the model, where its family is known (it may stack what the files keep apart); else from the files."""
+    try:
+        counted = counted_shape(files.config)
+    except UnknownShape:
+        is_tied = not any(name.split(".")[-2:-1] == ["lm_head"] for name in files.tensors)
+        return {
+            "linear_modules": linear_modules(files.tensors),
+            "linear_layers": linear_layers(files.tensors),
+            "is_tied": is_tied,
+        }
+    names = tuple(name for name in linear_modules(files.tensors) if name in counted.linear_modules)
+    return {"linear_modules": names} | {name: getattr(counted, name) for name in ("linear_layers", "head_dim", "is_tied")}
+
+
+def linear_layers(tensors: Mapping[str, Tensor]) -> tuple[LinearLayer, ...]:
+    """Those of one name and size, counted. safetensors keeps a weight as (outputs, inputs)."""
+    names = set(linear_modules(tensors))
+    found = Counter(
+        (name.split(".")[-2], tensor.shape[1], tensor.shape[0])
+        for name, tensor in tensors.items()
+        if name.endswith(".weight") and len(tensor.shape) == 2 and name.split(".")[-2] in names
+    )
+    return tuple(LinearLayer(name=name, inputs=ins, outputs=outs, count=count) for (name, ins, outs), count in found.items())
 
 
 def linear_modules(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -13,14 +13,13 @@ from worker.contract.packing import DecoderSizes, choose_way, way_of
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.shapes import shape_of
 from worker.contract.spec import FinetuneSpec
-from worker.contract.vram.estimate import WORKSPACE_BYTES, bytes_of_the_trained, filled
+from worker.contract.vram.estimate import KEPT_FREE, filled, pass_budget
 from worker.contract.vram.execution import decoder_sizes
 from worker.qlora.data_order import DataOrder, Places
 from worker.qlora.packed.decoder import WHOLE, Thrift
 from worker.qlora.packed.refusing import why_not_packed
 from worker.qlora.precision import Precision
 
-KEPT_FREE = 0.92  # of the card: fragments, libraries' workspaces
 OF_HOST = 0.5  # of the host's free memory on a CPU: it is not ours alone
 
 
@@ -40,7 +39,7 @@ def plan_execution(
         return ExecutionPlan(kind="plain", passes=asked, reasons=(f"Rows are run as TRL runs them: {why_not}.",))
     shape, mean = shape_of(model.config.to_dict()), float(np.mean(lengths))
     sizes = replace(decoder_sizes(spec, shape), number_bytes=torch.finfo(getattr(torch, precision.dtype)).bits // 8)
-    budget = free_bytes() - bytes_of_the_trained(spec, shape) - WORKSPACE_BYTES * torch.cuda.is_available()
+    budget = pass_budget(spec, shape, free_bytes=free_bytes())
     largest = {
         rows: most_tokens(order, lengths, rows=rows, steps=steps)
         for rows in divisors(asked.effective_batch)
@@ -94,8 +93,8 @@ def free_bytes() -> int:
         held = torch.cuda.memory_allocated()
         unused = torch.cuda.memory_reserved() - held
         limit = float(os.environ.get("NIBBLE_TRAINER_MEMORY_GIB", 0)) * 2**30
-        return min(int((free + unused) * KEPT_FREE), int(limit) - held if limit else sys.maxsize)
-    return int(psutil.virtual_memory().available * OF_HOST)
+        return min(free + unused, int((limit - held) / KEPT_FREE) if limit else sys.maxsize)
+    return int(psutil.virtual_memory().available * OF_HOST / KEPT_FREE)
 
 
 def divisors(number: int) -> list[int]:

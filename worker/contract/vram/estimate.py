@@ -17,7 +17,7 @@ from worker.contract.vram.stored import States, Trained, linear_bytes, other_byt
 
 CONTEXT_BYTES = 768 * 2**20  # CUDA itself and the kernels' code: 0.7 to 0.8 GiB measured
 WORKSPACE_BYTES = 96 * 2**20  # cuBLAS takes 32 MiB for each stream on an H100
-SLACK = 0.05  # of what is allocated: 2 to 8 % measured
+KEPT_FREE = 0.92  # of what is free: fragments of the allocator and the graphs of shorter passes
 LENGTHS = 40  # a packed pass is filled up to the next of about so many lengths (worker/qlora/packed/collating.py)
 SPREAD = 4.0  # standard deviations between the mean pass and the largest one
 
@@ -69,7 +69,7 @@ def _added_up(
     return MemoryParts(
         **parts,
         paged_states=states.paged,
-        slack=int(SLACK * sum(parts.values())),
+        slack=int((1 / KEPT_FREE - 1) * (sum(parts.values()) - parts["linear_weights"] - parts["other_weights"])),
         cuda_context=CONTEXT_BYTES,
     )
 
@@ -110,17 +110,14 @@ def plan_for(spec: FinetuneSpec, shape: ModelShape, *, rows: RowLengths, card_by
         return ExecutionPlan(kind="packed", passes=asked, recomputed_layers=recomputed)
     effective = asked.effective_batch
     largest = {n: filled(tokens_end_to_end(n, rows=rows)) for n in range(1, effective + 1) if effective % n == 0}
-    budget = card_bytes - fixed_bytes(spec, shape)
-    return choose_way(
-        asked, sizes=sizes, largest=largest, mean_row=rows.mean, budget_bytes=int(budget / (1 + SLACK)), has_host=True
-    ).plan
+    weights = linear_bytes(spec, shape) + other_bytes(spec, shape)
+    budget = pass_budget(spec, shape, free_bytes=card_bytes - CONTEXT_BYTES - weights)
+    return choose_way(asked, sizes=sizes, largest=largest, mean_row=rows.mean, budget_bytes=budget, has_host=True).plan
 
 
-def fixed_bytes(spec: FinetuneSpec, shape: ModelShape) -> int:
-    """What no plan changes, with its share of slack; paged states give way and count nothing."""
-    trained = trained_of(spec, shape, is_one=spec.optimizer.optim in ELEMENTWISE)
-    parts = _added_up(spec, shape, trained=trained, states=states_of(spec, trained), passing=(0, 0, 0))
-    return parts.needed
+def pass_budget(spec: FinetuneSpec, shape: ModelShape, *, free_bytes: int) -> int:
+    """What a pass of a packed run may take, of what is free once the base model lies on the card."""
+    return int(free_bytes * KEPT_FREE) - bytes_of_the_trained(spec, shape) - WORKSPACE_BYTES
 
 
 def bytes_of_the_trained(spec: FinetuneSpec, shape: ModelShape) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from worker.contract.model_shape import ModelShape
-from worker.contract.plan import ExecutionPlan
+from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.estimate import memory_parts, plan_for, rows_of
 from worker.contract.vram.parts import MemoryParts, RowLengths
@@ -37,16 +37,19 @@ def estimate_bytes(spec: FinetuneSpec, shape: ModelShape | None, *, rows: RowLen
 def outlook(spec: FinetuneSpec, shape: ModelShape, *, card_bytes: int, rows: RowLengths | None = None) -> Outlook:
     plan = plan_for(spec, shape, rows=rows_of(spec, rows), card_bytes=card_bytes)
     parts = memory_parts(spec, shape, rows=rows, plan=plan)
-    verdict = _verdict(plan, parts=parts, card_bytes=card_bytes)
+    easy = _easiest(spec, shape, plan=plan, rows=rows) <= (1 - TIGHT) * card_bytes
+    verdict: Verdict = "too_large" if parts.needed > card_bytes else "fits" if easy else "tight"
     return Outlook(verdict, parts, plan, card_bytes, _sentence(verdict, plan=plan, parts=parts, card_bytes=card_bytes))
 
 
-def _verdict(plan: ExecutionPlan, *, parts: MemoryParts, card_bytes: int) -> Verdict:
-    left = card_bytes - parts.needed
-    if left < 0:
-        return "too_large"
-    recomputes = plan.kind == "packed" and plan.recomputed_layers > 0
-    return "tight" if recomputes or left < TIGHT * card_bytes else "fits"
+def _easiest(spec: FinetuneSpec, shape: ModelShape, *, plan: ExecutionPlan, rows: RowLengths | None) -> int:
+    """What it needs without computing anything twice: a row at a time. TRL's way is run as it is asked for."""
+    if plan.kind == "plain":
+        return memory_parts(spec, shape, rows=rows, plan=plan).needed
+    passes = PassPlan(
+        per_device_train_batch_size=1, gradient_accumulation_steps=plan.passes.effective_batch, activation_checkpointing=False
+    )
+    return memory_parts(spec, shape, rows=rows, plan=ExecutionPlan(kind="packed", passes=passes)).needed
 
 
 def _sentence(verdict: Verdict, *, plan: ExecutionPlan, parts: MemoryParts, card_bytes: int) -> str:
