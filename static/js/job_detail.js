@@ -13,6 +13,7 @@ const QUEUE_LOOK_MS = 10_000;
 const LABELS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", refused: "too many open pages; trying again" };
 
 const series = new Series();
+series.estimate = job.estimate;
 const log = document.getElementById("log") && new LogPanel(job.log);
 const marks = new Marks(job.marks || { lines: [], planned: true });
 const charts = document.getElementById("charts") && new Charts(series, marks, { hasEnded: job.ended });
@@ -35,7 +36,9 @@ function take(message) {
   if (!ready) { early.push(message); return; }
   log?.take(message.events);
   marks.take(message.events);
+  series.estimate = message.progress.estimated_peak_bytes ?? null;
   if (charts && series.take(message.events)) charts.redraw();
+  if (charts && series.hasNewMeasures) loadPoints().catch(() => {});
   showProgress(message.progress);
   const moved = message.status !== job.status;
   job.status = message.status;
@@ -64,13 +67,16 @@ const feed = new JobFeed({
   onLost: () => refresh().catch(() => {}),
 });
 
+async function loadPoints() {
+  series.hasNewMeasures = false; // asked for now: events that come meanwhile do not ask again
+  const answer = await fetch(job.series);
+  if (!answer.ok) throw new Error(`The points answered ${answer.status}`);
+  series.load(await answer.json());
+  charts.draw();
+}
+
 async function loadStored() {
-  if (charts) {
-    const answer = await fetch(job.series);
-    if (!answer.ok) throw new Error(`The points answered ${answer.status}`);
-    series.load(await answer.json());
-    charts.draw();
-  }
+  if (charts) await loadPoints();
   await log?.load();
 }
 
