@@ -60,12 +60,21 @@ function chartsOf(series) {
 
 function measureChart({ key, lines, is_share: isShare }, series) {
   const write = isShare ? (value) => `${(value * 100).toFixed(1)} %` : figure;
-  const dots = (label, name) => (label.includes("evaluation") ? { points: { show: true, size: 6, fill: colour(name) } } : {});
+  const dots = (label, name) => (label.includes("evaluation") ? { width: 1, points: { show: true, size: 6, fill: colour(name) } } : {});
   return {
     at: `measure-${key}`, y: write, tick: isShare ? (value) => `${Math.round(value * 100)} %` : short, range: isShare ? [0, 1.02] : null,
     data: () => [series.metrics.step, ...lines.map(([name]) => series.measures[name])],
     series: () => lines.map(([, label, name]) => line(label, name, write, dots(label, name))),
   };
+}
+
+function keyOf(label, hue) {
+  const key = document.createElement("span");
+  const mark = document.createElement("i");
+  key.className = "key";
+  mark.style.background = `var(--${hue})`;
+  key.append(mark, label);
+  return key;
 }
 
 // One panel a chart, made when there is something to draw: an objective that tells nothing more leaves no empty box.
@@ -77,11 +86,8 @@ function panelFor({ key, title, sentence, lines }) {
   head.className = "panel-head";
   name.textContent = title;
   legend.className = "chart-key";
-  for (const [, label, hue] of lines.length > 1 ? lines : []) {
-    const mark = document.createElement("i");
-    mark.style.background = `var(--${hue})`;
-    legend.append(mark, label);
-  }
+  if (lines.length > 1) legend.append(...lines.filter(([, label]) => !label.endsWith(", evaluation")).map(([, label, hue]) => keyOf(label, hue)));
+  if (lines.some(([, label]) => label.endsWith(", evaluation"))) legend.append("(dots: evaluation)");
   words.className = "muted measure-words";
   words.textContent = sentence;
   box.className = "chart";
@@ -181,10 +187,6 @@ export class Charts {
     const lines = memoryLines(this.series);
     const isGpu = lines[0][0] !== "rss_bytes";
     document.getElementById("memory-heading").textContent = isGpu ? "GPU memory" : "Trainer memory";
-    document.getElementById("memory-legend").replaceChildren(...lines.flatMap(([, label, name]) => {
-      const mark = document.createElement("i");
-      mark.style.background = `var(--${name})`;
-      return [mark, label];
-    }));
+    document.getElementById("memory-legend").replaceChildren(...lines.map(([, label, name]) => keyOf(label, name)));
   }
 }

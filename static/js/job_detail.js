@@ -38,7 +38,7 @@ function take(message) {
   marks.take(message.events);
   series.estimate = message.progress.estimated_peak_bytes ?? null;
   if (charts && series.take(message.events)) charts.redraw();
-  if (charts && series.hasNewMeasures) loadPoints().catch(() => {});
+  if (charts && series.hasNewMeasures) loadAnew();
   showProgress(message.progress);
   const moved = message.status !== job.status;
   job.status = message.status;
@@ -73,6 +73,14 @@ async function loadPoints() {
   if (!answer.ok) throw new Error(`The points answered ${answer.status}`);
   series.load(await answer.json());
   charts.draw();
+}
+
+// What arrives meanwhile waits, as on the first load: the columns that come are older than it.
+async function loadAnew() {
+  ready = false;
+  await loadPoints().catch(() => {});
+  ready = true;
+  early.splice(0).forEach(take);
 }
 
 async function loadStored() {

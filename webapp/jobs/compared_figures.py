@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from django.utils import timezone
+
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.progress import Progress
 from webapp.jobs.stages import seconds_between
@@ -20,6 +22,7 @@ class Figures:
     estimated_bytes: int | None
     """Of the plan that ran, where a GPU was measured."""
     seconds: float | None
+    """Of training; without results: since a worker took it."""
     samples_per_second: float | None
     tokens_per_second: float | None
     loss: float | None
@@ -61,7 +64,7 @@ def _figures(job: Job, results: Results | None) -> Figures:
         peak_bytes=peak,
         peak_of=of,
         estimated_bytes=job.estimated_peak_bytes if of == "gpu" else None,
-        seconds=results.train_seconds if results else seconds_between(job.started_at, job.ended_at) if job.is_ended else None,
+        seconds=results.train_seconds if results else seconds_between(job.started_at, job.ended_at or timezone.now()),
         samples_per_second=_samples_per_second(results, plan, progress),
         tokens_per_second=_tokens_per_second(results, progress),
         loss=results.final_loss if results else progress.get("loss"),

@@ -55,6 +55,10 @@ def _so_far(one: Figures) -> str:
     return "" if one.is_final else "so far"
 
 
+def _with_loading(one: Figures) -> str:
+    return "" if one.is_final else "so far, with loading"
+
+
 def _now(one: Figures) -> str:
     return "" if one.is_final else "now"
 
@@ -72,7 +76,7 @@ def _share(one: Figures) -> str:
 KINDS = (
     Kind("Peak GPU memory", _peak("gpu"), size, "the largest allocation of PyTorch on the GPU", _estimate_note),
     Kind("Peak memory of the trainer", _peak("host"), size, "resident, on a CPU: libraries and files count too", _so_far),
-    Kind("Training time", lambda one: one.seconds, duration, "of the steps alone, without loading"),
+    Kind("Training time", lambda one: one.seconds, duration, "of the steps alone, without loading", _with_loading),
     Kind("Samples/s", lambda one: one.samples_per_second, figure, "rows trained on in a second", _now),
     Kind("Tokens/s", lambda one: one.tokens_per_second, figure, "without padding", _now),
     Kind("Final loss", lambda one: one.loss, figure, "of the last logged step", _from),
@@ -111,7 +115,7 @@ def _cell(kind: Kind, one: Figures, first: Figures) -> Cell:
 def _ratio(kind: Kind, one: Figures, first: Figures) -> str:
     value, base = kind.value(one), kind.value(first)
     is_open = kind.needs_end and not (one.is_final and first.is_final)
-    if not kind.has_ratio or one is first or is_open or not value or not base or value < 0 or base < 0:
+    if not kind.has_ratio or one is first or is_open or not value or not base or value == base or value < 0 or base < 0:
         return ""
     return ratio_told(value / base)
 

@@ -124,7 +124,8 @@ def charts_for(names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def _with_lines(chart: MeasureChart, told: set[str]) -> MeasureChart:
-    held_out = tuple((EVALUATED + name, _held_out(label), TWO) for name, label, _ in chart.lines)
+    several = len({label for _, label, _ in chart.lines}) > 1
+    held_out = tuple((EVALUATED + name, _held_out(label), hue if several else TWO) for name, label, hue in chart.lines)
     lines = tuple(line for line in (*chart.lines, *held_out) if line[0] in told)
     return MeasureChart(chart.key, chart.title, chart.sentence, lines, chart.is_share)
 
