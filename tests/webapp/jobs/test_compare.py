@@ -101,7 +101,7 @@ class TestFigures:
         store_batch(attempt, batch(attempt, PLAN, running, MemorySampled(step=1, rss_bytes=1, cuda_peak_bytes=GIB)))
         job.refresh_from_db()
         told = compared(cast.alice, done, job)
-        assert cells(told, "Tokens/s")[1] == ("450.0", "")
+        assert cells(told, "Tokens/s")[1] == ("450", "")
         assert cells(told, "Samples/s")[1] == ("4.000", "")  # 8 rows of 900 tokens in all
         assert cells(told, "Peak GPU memory")[1] == ("1.0 GiB", "")
         assert (told.running, told.verdict) == ([job], "")
