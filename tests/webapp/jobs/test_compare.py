@@ -102,7 +102,7 @@ class TestFigures:
         job.refresh_from_db()
         told = compared(cast.alice, done, job)
         assert cells(told, "Tokens/s")[1] == ("450", "")
-        assert cells(told, "Samples/s")[1] == ("4.000", "")  # 8 rows of 900 tokens in all
+        assert cells(told, "Samples/s")[1] == ("4.00", "")  # 8 rows of 900 tokens in all
         assert cells(told, "Peak GPU memory")[1] == ("1.0 GiB", "")
         assert (told.running, told.verdict) == ([job], "")
 
