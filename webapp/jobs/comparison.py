@@ -21,6 +21,7 @@ from webapp.templatetags.units import figure, size
 from worker.contract.spec import FinetuneSpec
 
 MOST = 6
+MOST_READ = 50  # words of an address
 RECENT = 60  # jobs that may be chosen from a list
 AXES = {"step": "Steps", "time": "Time", "tokens": "Tokens"}
 
@@ -55,10 +56,13 @@ class Asked:
     @classmethod
     def from_query(cls, query: QueryDict) -> "Asked":
         """`jobs=3,4` and `jobs=3&jobs=4` are the same."""
-        words = [word.strip() for value in query.getlist("jobs")[:50] for word in value.split(",")[:50] if word.strip()]
+        words = [
+            word.strip() for value in query.getlist("jobs")[:MOST_READ] for word in value.split(",")[:MOST_READ] if word.strip()
+        ]
         is_number = {word: word.isascii() and word.isdigit() and len(word) < 19 for word in words}
         numbers = dict.fromkeys(int(word) for word in words if is_number[word])
-        return cls(tuple(numbers), tuple(dict.fromkeys(word[:20] for word in words if not is_number[word])))
+        unread = dict.fromkeys(word[:20] for word in words if not is_number[word])
+        return cls(tuple(numbers)[:MOST_READ], tuple(unread)[:MOST_READ])
 
 
 def compare_address(numbers: Iterable[int], view: View | None = None) -> str:
@@ -90,7 +94,7 @@ class Comparison:
     @cached_property
     def jobs(self) -> list[Job]:
         """At most six, in the order of the address; another team's job does not exist for the reader."""
-        found = {job.pk: job for job in jobs_for(self.reader).filter(pk__in=self.asked.numbers[:50])}
+        found = {job.pk: job for job in jobs_for(self.reader).filter(pk__in=self.asked.numbers)}
         return [found[number] for number in self.asked.numbers if number in found][:MOST]
 
     @cached_property
@@ -110,7 +114,7 @@ class Comparison:
         """Why the page shows fewer jobs than the address names."""
         shown = {job.pk for job in self.jobs}
         missing = [number for number in self.asked.numbers if number not in shown]
-        visible = set(jobs_for(self.reader).filter(pk__in=missing[:50]).values_list("pk", flat=True))
+        visible = set(jobs_for(self.reader).filter(pk__in=missing).values_list("pk", flat=True))
         gone = [f"#{number}" for number in missing if number not in visible]
         said = [f"{_list(gone)} {'is' if len(gone) == 1 else 'are'} not there, or not your team's."] if gone else []
         more = [f"#{number}" for number in missing if number in visible]

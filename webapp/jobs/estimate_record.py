@@ -76,7 +76,7 @@ def estimate_record(*, pool: int | None = None, base_model: int | None = None) -
 def _errors(wanted: Q) -> list[float]:
     """Of the newest. A run that failed or was stopped may not have reached its longest rows."""
     measured = Job.objects.filter(wanted, status=JobStatus.SUCCEEDED, estimated_peak_bytes__gt=0, measured_peak_bytes__gt=0)
-    pairs = measured.order_by("-ended_at").values_list("estimated_peak_bytes", "measured_peak_bytes")[:LATEST]
+    pairs = measured.order_by("-pk").values_list("estimated_peak_bytes", "measured_peak_bytes")[:LATEST]
     return [error_of(estimated, peak) for estimated, peak in pairs if estimated and peak]
 
 

@@ -14,10 +14,12 @@ TITLES = {
     "trained_weights": "Trained weights",
     "gradients": "Gradients",
     "optimizer_states": "Optimizer states",
+    "paged_states": "Paged optimizer states",
     "activations": "Activations",
     "reference": "Reference model",
     "logits": "Logits and loss",
     "dequantised_layer": "Unpacked layer",
+    "workspaces": "Workspaces",
     "slack": "Allocator's reserve",
     "cuda_context": "CUDA itself",
 }

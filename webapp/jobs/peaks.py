@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from worker.contract.events import AnyEvent, MemorySampled, PlanMade, TrainingEnded
 
-OUTSIDE = ("slack", "cuda_context")
-"""Parts of the estimate that torch.cuda.max_memory_allocated does not count: the allocator's reserve and CUDA's own memory."""
+OUTSIDE = ("paged_states", "slack", "cuda_context")
+"""Parts of the estimate that torch.cuda.max_memory_allocated does not count: what bitsandbytes pages, the allocator's reserve, CUDA itself."""
 
 
 @dataclass(frozen=True)
