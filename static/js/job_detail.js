@@ -39,11 +39,21 @@ function take(message) {
   series.estimate = message.progress.estimated_peak_bytes ?? null;
   if (charts && series.take(message.events)) charts.redraw();
   if (charts && series.hasNewMeasures) loadAnew();
+  if (message.events.some(({ kind }) => kind === "plan")) job.peak = 0; // a plan begins a measurement of its own
   showProgress(message.progress);
+  if (peakRose(message.progress.memory)) soonRefresh();
   const moved = message.status !== job.status;
   job.status = message.status;
   if (moved || message.events.some(({ kind }) => !QUIET.has(kind))) soonRefresh();
   if (moved && ["succeeded", "failed", "cancelled"].includes(message.status)) finish();
+}
+
+// The estimate is held against the peak on the server: asked again when there is one per cent more to say, which is seldom.
+function peakRose(memory) {
+  const peak = memory?.cuda_peak_bytes ?? 0;
+  if (peak <= job.peak * 1.01) return false;
+  job.peak = peak;
+  return true;
 }
 
 function showState(state) {

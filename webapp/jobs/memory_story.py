@@ -76,7 +76,7 @@ def memory_story(job: Job) -> MemoryStory | None:
         return None
     sizes: Mapping[str, int] = plan.get("memory_parts") or {}
     measured, estimated = job.measured_peak_bytes, allocated_bytes(sizes)
-    is_on_gpu = bool(measured) or "cuda_allocated_bytes" in job.progress.get("memory", {})
+    is_on_gpu = bool(measured) or any(name.startswith("cuda_") for name in job.progress.get("memory", {}))
     width = max(sum(sizes.values()), measured or 0) * 1.02
     return MemoryStory(
         parts=tuple(_parts(sizes, width)),

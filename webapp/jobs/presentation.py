@@ -235,6 +235,7 @@ class JobPage:
             "ended": self.job.status in ENDED_JOB,
             "tab": self.tab,
             "estimate": self.progress.get("estimated_peak_bytes"),
+            "peak": self.job.measured_peak_bytes or 0,
             "marks": marks_of(self.job) if self.tab == "live" else None,
             **addresses,
         }
