@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 from webapp.jobs.estimate_record import EstimateRecord, error_of, estimate_record, told_error
 from webapp.jobs.models import Job
-from webapp.jobs.peaks import OUTSIDE, allocated_bytes
+from webapp.jobs.peaks import allocated_bytes
+from worker.contract.vram.parts import OUTSIDE_TORCH
 
 TITLES = {
     "linear_weights": "Base model, linear layers",
     "other_weights": "Embeddings, head and norms",
     "adapter": "Adapter",
-    "trained_weights": "Trained weights",
     "gradients": "Gradients",
     "optimizer_states": "Optimizer states",
     "paged_states": "Paged optimizer states",
     "activations": "Activations",
-    "reference": "Reference model",
     "logits": "Logits and loss",
     "dequantised_layer": "Unpacked layer",
     "workspaces": "Workspaces",
@@ -101,8 +100,8 @@ def _why_not(estimated: int | None, measured: int | None, *, is_on_gpu: bool) ->
 
 def _parts(sizes: Mapping[str, int], width: float) -> list[Part]:
     """Those that PyTorch counts first, so that their end is what the measured peak is held against."""
-    ordered = sorted(((name, size) for name, size in sizes.items() if size), key=lambda part: part[0] in OUTSIDE)
+    ordered = sorted(((name, size) for name, size in sizes.items() if size), key=lambda part: part[0] in OUTSIDE_TORCH)
     return [
-        Part(TITLES.get(name, name.replace("_", " ").capitalize()), size, 100 * size / width, place, name in OUTSIDE)
+        Part(TITLES.get(name, name.replace("_", " ").capitalize()), size, 100 * size / width, place, name in OUTSIDE_TORCH)
         for place, (name, size) in enumerate(ordered, start=1)
     ]

@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from worker.contract.events import AnyEvent, MemorySampled, PlanMade, TrainingEnded
-
-OUTSIDE = ("paged_states", "slack", "cuda_context")
-"""Parts of the estimate that torch.cuda.max_memory_allocated does not count: what bitsandbytes pages, the allocator's reserve, CUDA itself."""
+from worker.contract.vram.parts import OUTSIDE_TORCH
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Peaks:
 
 def allocated_bytes(parts: Mapping[str, int]) -> int | None:
     """Of worker.contract.vram.MemoryParts: what is held against the measurement. None: no estimate was told."""
-    return sum(size for name, size in parts.items() if name not in OUTSIDE) or None
+    return sum(size for name, size in parts.items() if name not in OUTSIDE_TORCH) or None
 
 
 def peaks_after(peaks: Peaks, events: Iterable[AnyEvent]) -> Peaks:

@@ -1,5 +1,6 @@
 """The estimate of the plan that runs and the peak that was measured under it, kept at ingest; the record of past ones."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from tests.cast import Cast
 from tests.webapp.jobs.work import PLAN, RESULTS, batch, claimed, submitted
 from webapp.jobs.estimate_record import EstimateRecord, estimate_record
 from webapp.jobs.ingest import store_batch
-from webapp.jobs.memory_story import memory_story
+from webapp.jobs.memory_story import TITLES, memory_story
 from webapp.jobs.models import Job
 from webapp.jobs.peaks import Peaks, peaks_after
 from worker.contract.events import MemorySampled, TrainingEnded
+from worker.contract.vram import MemoryParts
 
 GIB = 2**30
 PARTS = {"linear_weights": 600, "activations": 390, "paged_states": 80, "slack": 50, "cuda_context": 700}
@@ -41,6 +43,10 @@ def ended(peak: int, of: str) -> TrainingEnded:
 )
 def test_estimate_and_measurement(events: list[Any], peaks: Peaks):
     assert peaks_after(Peaks(), events) == peaks
+
+
+def test_every_part_of_the_estimate_has_a_title():
+    assert set(TITLES) == {part.name for part in fields(MemoryParts)}
 
 
 def test_they_are_kept_with_the_job(cast: Cast):
