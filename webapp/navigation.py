@@ -50,6 +50,7 @@ PAGES = (
     Entry("Datasets", "dataset-list", "database"),
     Entry("Models", "model-list", "boxes"),
     Entry("Adapters", "adapter-list", "puzzle"),
+    Entry("Compare", "compare", "chart-line"),
 )
 ADMIN_PAGES = (
     Entry("Pools & workers", "pool-list", "server"),

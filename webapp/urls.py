@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from webapp.health import healthz, readyz
+from webapp.jobs.views.comparison import compare, compare_table
 from webapp.overview import overview
 
 handler500 = "webapp.outages.answer_error"
@@ -14,6 +15,8 @@ urlpatterns = [
     path("datasets/", include("webapp.datasets.urls")),
     path("models/", include("webapp.catalog.urls")),
     path("jobs/", include("webapp.jobs.urls")),
+    path("compare/", compare, name="compare"),
+    path("compare/table.csv", compare_table, name="compare-table"),
     path("adapters/", include("webapp.adapters.urls")),
     path("pools/", include("webapp.pools.urls")),
     path("settings/", include("webapp.upkeep.urls")),

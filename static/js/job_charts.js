@@ -22,7 +22,7 @@ function timeTick(seconds) {
 }
 const short = (value) => Number(value.toPrecision(4)).toLocaleString("en-US");
 const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: true, value, points: { size: 5, fill: colour(name) }, ...more });
-const area = (label, name, value) => line(label, name, value, { fill: fade(name) });
+const area = (label, name, value, more = {}) => line(label, name, value, { fill: fade(name), ...more });
 
 const MEMORY_LINES = [
   ["cuda_allocated_bytes", "allocated", "chart-memory", true],
@@ -31,16 +31,17 @@ const MEMORY_LINES = [
   ["card_used_bytes", "card in use", "chart-eval", false],
 ];
 
-function memoryLines(memory) {
+function memoryLines({ memory, estimate }) {
   const has = (name) => memory[name].some((value) => value !== null);
   const cuda = MEMORY_LINES.filter(([name]) => has(name));
-  return cuda.length ? cuda : [["rss_bytes", "resident", "chart-memory", true]];
+  if (!cuda.length) return [["rss_bytes", "resident", "chart-memory", true]];
+  return estimate ? [...cuda, ["estimate", "estimated peak", "chart-rate", false]] : cuda;
 }
 
 // Each chart: where it stands, its columns, its series, how it writes x and y.
 function chartsOf(series) {
   const { metrics, memory } = series;
-  const lines = memoryLines(memory);
+  const lines = memoryLines(series);
   const steps = (column) => [metrics.step, metrics[column]];
   return [
     { at: "chart-loss", data: () => [metrics.step, metrics.loss, series.smoothedLoss(), metrics.eval_loss], y: figure, tick: short, series: () => [
@@ -48,12 +49,52 @@ function chartsOf(series) {
       area("smoothed", "chart-loss", figure),
       line("evaluation", "chart-eval", figure, { points: { show: true, size: 6, fill: colour("chart-eval") } }),
     ] },
-    { at: "chart-memory", data: () => [series.memorySeconds(), ...lines.map(([name]) => memory[name])], y: size, byTime: true, bytes: true, fromZero: lines.length === 1,
-      series: () => lines.map(([, label, name, filled]) => (filled ? area : line)(label, name, size)) },
+    { at: "chart-memory", data: () => [series.memorySeconds(), ...lines.map(([name]) => memory[name] ?? memory.at.map(() => series.estimate))], y: size, byTime: true, bytes: true, fromZero: lines.length === 1,
+      series: () => lines.map(([what, label, name, filled]) => (filled ? area : line)(label, name, size, what === "estimate" ? { dash: [6, 5], width: 1.5, points: { show: false } } : {})) },
     { at: "chart-rate", data: () => steps("learning_rate"), y: rate, fromZero: true, series: () => [area("learning rate", "chart-rate", rate)] },
     { at: "chart-norm", data: () => steps("grad_norm"), y: figure, tick: short, fromZero: true, series: () => [area("gradient norm", "chart-norm", figure)] },
     { at: "chart-speed", data: () => steps("tokens_per_second"), y: figure, tick: shortCount, fromZero: true, series: () => [area("tokens/s", "chart-speed", figure)] },
+    ...series.measureCharts.map((chart) => measureChart(chart, series)),
   ];
+}
+
+function measureChart({ key, lines, is_share: isShare }, series) {
+  const write = isShare ? (value) => `${(value * 100).toFixed(1)} %` : figure;
+  const dots = (label, name) => (label.includes("evaluation") ? { width: 1, points: { show: true, size: 6, fill: colour(name) } } : {});
+  return {
+    at: `measure-${key}`, y: write, tick: isShare ? (value) => `${Math.round(value * 100)} %` : short, range: isShare ? [0, 1.02] : null,
+    data: () => [series.metrics.step, ...lines.map(([name]) => series.measures[name])],
+    series: () => lines.map(([, label, name]) => line(label, name, write, dots(label, name))),
+  };
+}
+
+function keyOf(label, hue) {
+  const key = document.createElement("span");
+  const mark = document.createElement("i");
+  key.className = "key";
+  mark.style.background = `var(--${hue})`;
+  key.append(mark, label);
+  return key;
+}
+
+// One panel a chart, made when there is something to draw: an objective that tells nothing more leaves no empty box.
+function panelFor({ key, title, sentence, lines }) {
+  if (document.getElementById(`measure-${key}`)) return;
+  const panel = document.createElement("section");
+  panel.className = "panel";
+  const [head, name, legend, words, box] = ["div", "h3", "span", "p", "div"].map((tag) => document.createElement(tag));
+  head.className = "panel-head";
+  name.textContent = title;
+  legend.className = "chart-key";
+  if (lines.length > 1) legend.append(...lines.filter(([, label]) => !label.endsWith(", evaluation")).map(([, label, hue]) => keyOf(label, hue)));
+  if (lines.some(([, label]) => label.endsWith(", evaluation"))) legend.append("(dots: evaluation)");
+  words.className = "muted measure-words";
+  words.textContent = sentence;
+  box.className = "chart";
+  box.id = `measure-${key}`;
+  head.append(name, legend);
+  panel.append(head, words, box);
+  document.getElementById("measures").append(panel);
 }
 
 function options(chart, box, marks) {
@@ -63,7 +104,7 @@ function options(chart, box, marks) {
     width: box.clientWidth,
     height: box.clientHeight,
     legend: { show: false },
-    scales: { x: { time: false }, y: chart.fromZero ? { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } : {} },
+    scales: { x: { time: false }, y: chart.range ? { range: chart.range } : chart.fromZero ? { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } : {} },
     cursor: { y: false, points: { size: 7 }, ...(chart.byTime ? {} : { sync: { key: "steps" } }) },
     padding: [10, 14, 0, 0],
     axes: [{ ...axis, values: x, size: 28, space: chart.byTime ? 84 : 60, ...(chart.byTime ? { incrs: TIME_STEPS } : {}) }, { ...axis, size: chart.bytes ? 64 : 52, space: 34, values: (_, values) => values.map((value) => (value === null ? "" : (chart.tick || chart.y)(value))), ...(chart.bytes ? { incrs: BYTE_STEPS } : {}) }],
@@ -111,6 +152,7 @@ export class Charts {
   draw() {
     if (!this.series.metrics.step.length && (this.hasEnded || !this.series.memory.at.length)) return;
     document.getElementById("figures").hidden = false; // before uPlot measures its boxes
+    this.series.measureCharts.forEach(panelFor);
     for (const chart of chartsOf(this.series)) {
       const data = chart.data();
       if (!data.slice(1).some((column) => column.some((value) => value !== null))) continue;
@@ -142,13 +184,9 @@ export class Charts {
 
   tellMemoryLines() {
     if (!this.series.memory.at.length) return;
-    const lines = memoryLines(this.series.memory);
+    const lines = memoryLines(this.series);
     const isGpu = lines[0][0] !== "rss_bytes";
     document.getElementById("memory-heading").textContent = isGpu ? "GPU memory" : "Trainer memory";
-    document.getElementById("memory-legend").replaceChildren(...lines.flatMap(([, label, name]) => {
-      const mark = document.createElement("i");
-      mark.style.background = `var(--${name})`;
-      return [mark, label];
-    }));
+    document.getElementById("memory-legend").replaceChildren(...lines.map(([, label, name]) => keyOf(label, name)));
   }
 }

@@ -13,6 +13,7 @@ const QUEUE_LOOK_MS = 10_000;
 const LABELS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", refused: "too many open pages; trying again" };
 
 const series = new Series();
+series.estimate = job.estimate;
 const log = document.getElementById("log") && new LogPanel(job.log);
 const marks = new Marks(job.marks || { lines: [], planned: true });
 const charts = document.getElementById("charts") && new Charts(series, marks, { hasEnded: job.ended });
@@ -35,12 +36,24 @@ function take(message) {
   if (!ready) { early.push(message); return; }
   log?.take(message.events);
   marks.take(message.events);
+  series.estimate = message.progress.estimated_peak_bytes ?? null;
   if (charts && series.take(message.events)) charts.redraw();
+  if (charts && series.hasNewMeasures) loadAnew();
+  if (message.events.some(({ kind }) => kind === "plan")) job.peak = 0; // a plan begins a measurement of its own
   showProgress(message.progress);
+  if (peakRose(message.progress.memory)) soonRefresh();
   const moved = message.status !== job.status;
   job.status = message.status;
   if (moved || message.events.some(({ kind }) => !QUIET.has(kind))) soonRefresh();
   if (moved && ["succeeded", "failed", "cancelled"].includes(message.status)) finish();
+}
+
+// The estimate is held against the peak on the server: asked again when there is one per cent more to say, which is seldom.
+function peakRose(memory) {
+  const peak = memory?.cuda_peak_bytes ?? 0;
+  if (peak <= job.peak * 1.01) return false;
+  job.peak = peak;
+  return true;
 }
 
 function showState(state) {
@@ -64,13 +77,24 @@ const feed = new JobFeed({
   onLost: () => refresh().catch(() => {}),
 });
 
+async function loadPoints() {
+  series.hasNewMeasures = false; // asked for now: events that come meanwhile do not ask again
+  const answer = await fetch(job.series);
+  if (!answer.ok) throw new Error(`The points answered ${answer.status}`);
+  series.load(await answer.json());
+  charts.draw();
+}
+
+// What arrives meanwhile waits, as on the first load: the columns that come are older than it.
+async function loadAnew() {
+  ready = false;
+  await loadPoints().catch(() => {});
+  ready = true;
+  early.splice(0).forEach(take);
+}
+
 async function loadStored() {
-  if (charts) {
-    const answer = await fetch(job.series);
-    if (!answer.ok) throw new Error(`The points answered ${answer.status}`);
-    series.load(await answer.json());
-    charts.draw();
-  }
+  if (charts) await loadPoints();
   await log?.load();
 }
 

@@ -58,11 +58,11 @@ export function tick() {
 
 const isChosenIn = (part) => document.activeElement?.tagName === "SELECT" && part.contains(document.activeElement);
 
-// Fetches this page anew and replaces the parts marked data-refresh. Says whether the page is still there for this reader.
+// Fetches this page anew and replaces the parts marked data-refresh. Returns the fresh document, if there was one.
 export async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (answer.redirected || answer.status === 403 || answer.status === 404) { location.reload(); return; }
-  if (!answer.ok) return;
+  if (answer.redirected || answer.status === 403 || answer.status === 404) { location.reload(); return null; }
+  if (!answer.ok) return null;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const old of document.querySelectorAll("[data-refresh]")) {
     const next = fresh.getElementById(old.id);
@@ -73,4 +73,5 @@ export async function refresh() {
     window.nibble.localise(next);
   }
   tick();
+  return fresh;
 }

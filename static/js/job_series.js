@@ -8,10 +8,14 @@ export class Series {
     this.cursor = 0;
     this.metrics = Object.fromEntries(METRICS.map((name) => [name, []]));
     this.memory = Object.fromEntries(MEMORY.map((name) => [name, []]));
+    this.measures = {}; // columns beside metrics.step: what else the objective tells
+    this.measureCharts = [];
+    this.hasNewMeasures = false; // told of one for which the server has not said how to draw it
+    this.estimate = null; // bytes that the plan's peak was estimated at
   }
 
-  load({ cursor, metrics, memory }) {
-    Object.assign(this, { cursor, metrics, memory });
+  load({ cursor, metrics, memory, measures, measure_charts: measureCharts }) {
+    Object.assign(this, { cursor, metrics, memory, measures, measureCharts, hasNewMeasures: false });
   }
 
   // Returns whether a chart changed. Events up to `cursor` are in the columns already.
@@ -31,6 +35,7 @@ export class Series {
     let kept = this.metrics.step.length;
     while (kept > 0 && (!step || this.metrics.step[kept - 1] > step)) kept -= 1;
     for (const name of METRICS) this.metrics[name].length = kept;
+    for (const column of Object.values(this.measures)) column.length = kept;
   }
 
   addMetrics(point) {
@@ -43,6 +48,15 @@ export class Series {
       if (isNew) this.metrics[name].splice(place, 0, value);
       else if (value !== null) this.metrics[name][place] = value;
     }
+    this.addMeasures(point.measures ?? {}, place, isNew);
+  }
+
+  addMeasures(told, place, isNew) {
+    for (const [name, column] of Object.entries(this.measures)) {
+      if (isNew) column.splice(place, 0, told[name] ?? null);
+      else if (told[name] !== undefined) column[place] = told[name];
+    }
+    if (Object.keys(told).some((name) => !(name in this.measures))) this.hasNewMeasures = true;
   }
 
   addMemory(sample, at) {

@@ -150,6 +150,23 @@ def test_a_smaller_plan_shows_without_a_reload(page: Page, voice: Voice):
     expect(page.locator("#job-changes")).to_contain_text("2 rows a pass and 8 passes a step instead of 4 and 4")
 
 
+def test_a_new_measure_gets_its_chart_without_a_reload(page: Page, stage: Staged, voice: Voice):
+    expect(page.locator("#measures")).to_be_hidden()
+    voice.says({**point(STORED + 2, 0.4), "measures": {"rewards/accuracies": 0.75}})
+    expect(page.locator("#measure-accuracies canvas")).to_be_visible()
+    expect(page.locator("#measures")).to_contain_text("A half is chance")
+    says_what_is_stored(page, stage)
+
+
+def test_a_new_estimate_shows_without_a_reload(page: Page, voice: Voice):
+    expect(page.locator("#job-memory")).to_contain_text("told no estimate")  # of the attempt that went on
+    voice.says(plan(resumed_from_step=STORED + 2, memory_parts={"linear_weights": 6 * 2**30, "activations": 15 * 2**30}))
+    expect(page.locator("#memory-legend")).to_contain_text("estimated peak")
+    expect(page.locator("#job-memory")).to_contain_text("Estimated 21.0 GiB. Not measured yet")
+    voice.says({"kind": "memory", "step": STORED + 2, "rss_bytes": 1, "cuda_allocated_bytes": 1, "cuda_peak_bytes": 20 * 2**30})
+    expect(page.locator("#job-memory")).to_contain_text("The estimate is 5 % too high so far.")
+
+
 def test_the_log_stays_where_one_reads(page: Page, voice: Voice):
     log = page.locator("#log")
     log.evaluate("node => { node.scrollTop = 40; }")

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 
 from tests.cast import Cast, meet_the_cast
+from tests.stage.comparisons import a_pair, half_a_pair, preference_run
 from tests.stage.failures import diverged, nothing_to_train, out_of_memory, poison
 from tests.stage.queues import a_queue, used_lately
 from tests.stage.runs import running_job, saved_job, starting_job, succeeded_job
@@ -64,7 +65,10 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
         "other": running_job(*on_farm, steps=600, done=80, user=cast.bob, name="tone-of-voice", slot=3),
         "pausing": pausing(*on_farm),
         "stopping": stopping(*on_farm),
+        "preference": preference_run(*on_farm),
     }
+    jobs["pair_lora"], jobs["pair_qlora"] = a_pair(*on_farm)
+    jobs["half_lora"], jobs["half_qlora"] = half_a_pair(*on_farm)
     if long_steps:
         jobs["long"] = running_job(*on_farm, steps=long_steps, done=long_steps, name="long-run", slot=4)
     jobs["lost_once"] = lost_once(*on_farm)  # waits in the queue from here on: nothing of this pool is claimed after it

@@ -10,10 +10,11 @@ from pydantic import ConfigDict, Field, ValidationError
 from webapp.accounts.permissions import visible_to
 from webapp.api.access import user_of
 from webapp.api.errors import ApiRefusal
-from webapp.api.shapes import EventOut, JobDetail, JobOut, Page
+from webapp.api.shapes import EventOut, JobDetail, JobOut, Page, PairOut
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, Priority
+from webapp.jobs.pairs import Pair, submit_pair
 from webapp.jobs.selectors import events_after, job_for, jobs_for
 from webapp.jobs.services import JobRefused, reference_to, submit_job, submitted_before
 from webapp.pools.models import WorkerPool
@@ -72,6 +73,36 @@ def create_job(
     if made.is_replayed:
         response["Idempotent-Replayed"] = "true"
     return Status(201, JobDetail.of(job_for(user_of(request), made.pk)))
+
+
+@router.post("/pair", response={201: PairOut})
+def create_pair(
+    request: HttpRequest,
+    job: JobIn,
+    response: HttpResponse,
+    idempotency_key: Annotated[str, Header(alias="Idempotency-Key", description=KEY_HELP)] = "",
+) -> Status[PairOut]:
+    """Two jobs that differ in nothing but the precision of the base model: LoRA on 16 bits, QLoRA on 4. Both are made, or none."""
+    pair = submit_both(request, job, key=submission_key(idempotency_key))
+    if pair.lora.is_replayed:
+        response["Idempotent-Replayed"] = "true"
+    lora, qlora = (JobDetail.of(job_for(user_of(request), made.pk)) for made in pair.jobs)
+    return Status(201, PairOut(lora=lora, qlora=qlora))
+
+
+def submit_both(request: HttpRequest, job: JobIn, *, key: str) -> Pair:
+    pool, base_model, version = named_parts(request, job)
+    return submit_pair(
+        user=user_of(request),
+        name=job.name,
+        pool=pool,
+        base_model=base_model,
+        dataset_version=version,
+        spec=spec_of(job, base_model=base_model),
+        priority=job.priority,
+        submission_key=key,
+        submission_hash=hashlib.sha256(b"pair\n" + request.body).hexdigest(),  # a single job with the same body is another request
+    )
 
 
 def submission_key(key: str) -> str:

@@ -94,6 +94,12 @@ class JobOut(Schema):
     failure: dict[str, Any] | None
     last_cursor: int
     adapter: int | None
+    paired_with: int | None
+    """The other job of a LoRA/QLoRA pair; set on the one submitted second."""
+    estimated_peak_bytes: int | None
+    """What PyTorch was estimated to allocate on the GPU at most, under the plan that runs."""
+    measured_peak_bytes: int | None
+    """What it did allocate at most so far; null on a CPU."""
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -109,6 +115,8 @@ class JobOut(Schema):
             "progress",
             "failure",
             "last_cursor",
+            "estimated_peak_bytes",
+            "measured_peak_bytes",
             "created_at",
             "started_at",
             "ended_at",
@@ -125,6 +133,7 @@ class JobOut(Schema):
             waiting_for=waiting_reason(job),
             queue_position=queue_position(job),
             adapter=adapter.pk if adapter else None,
+            paired_with=job.paired_with_id,
         )
 
 
@@ -134,6 +143,11 @@ class JobDetail(JobOut):
     @staticmethod
     def of(job: Job) -> "JobDetail":
         return JobDetail(**JobOut.of(job).model_dump(), spec=job.spec)
+
+
+class PairOut(Schema):
+    lora: JobDetail
+    qlora: JobDetail
 
 
 class EventOut(Schema):

@@ -13,6 +13,7 @@ from webapp.jobs.leases import renew_lease as renew_lease
 from webapp.jobs.lifecycle import move_attempt, move_job
 from webapp.jobs.log_cap import notice, within_cap
 from webapp.jobs.models import Attempt, AttemptStatus, Job, JobStatus
+from webapp.jobs.peaks import Peaks, peaks_after
 from worker.contract.events import AnyEvent, CheckpointSaved, MemorySampled, MetricsLogged, PlanMade, TrainingEnded
 from worker.contract.orders import EventBatch, Order
 
@@ -62,7 +63,9 @@ def _store(job: Job, attempt: Attempt, fresh: list[tuple[int, AnyEvent]]) -> Non
     events = [event for _, event in fresh]
     for event in events:
         folded = snapshot.fold(folded, event)
-    Job.objects.filter(pk=job.pk).update(progress=folded)
+    peaks = peaks_after(Peaks(job.estimated_peak_bytes, job.measured_peak_bytes), events)
+    told = {"progress": folded, "estimated_peak_bytes": peaks.estimated, "measured_peak_bytes": peaks.measured}
+    Job.objects.filter(pk=job.pk).update(**told)
     _advance(attempt, events, last_seq=fresh[-1][0])
     if attempt.status == AttemptStatus.CLAIMED and any(isinstance(event, PlanMade) for event in events):
         move_attempt(attempt, AttemptStatus.RUNNING, why="The model is loaded.")

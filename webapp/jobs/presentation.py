@@ -11,9 +11,14 @@ from django.urls import reverse
 from webapp.accounts.models import User
 from webapp.jobs.attempt_story import AttemptTold, attempts_told, changes_told, marks_of
 from webapp.jobs.clock import database_now
+from webapp.jobs.comparison import pair_address
 from webapp.jobs.controls import Controls
+from webapp.jobs.execution_told import ExecutionTold, execution_told
 from webapp.jobs.failure_cards import FailureCard, card_for
+from webapp.jobs.memory_story import MemoryStory, memory_story
+from webapp.jobs.method_tags import tags_of
 from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
+from webapp.jobs.pairs import GAVE_UP, twin_method, twin_of, why_no_twin
 from webapp.jobs.selectors import ahead_of, queue_position
 from webapp.jobs.settings_table import SettingGroup, settings_table
 from webapp.jobs.spec_text import loading_snippet
@@ -22,7 +27,6 @@ from webapp.jobs.state_told import state_sentence
 from webapp.jobs.told import Told
 from webapp.jobs.waiting import StartRange, expected_start, waiting_reason, why_no_start
 from worker.contract.events import Results
-from worker.contract.quantization import BitsAndBytes4Bit
 from worker.contract.spec import FinetuneSpec
 
 TABS = (
@@ -34,7 +38,6 @@ TABS = (
 )
 MOST_AHEAD = 5
 MODULES = [f"js/job_{name}.js" for name in ("detail", "feed", "log", "series", "head", "format", "charts", "marks")]
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,7 @@ class JobPage:
 
     @property
     def tags(self) -> list[str]:
-        quantization = self.spec.quantization
-        dtype = quantization.bnb_4bit_compute_dtype if isinstance(quantization, BitsAndBytes4Bit) else quantization.dtype
-        return [f"{self.spec.method} · r={self.spec.lora.r}", self.spec.objective.kind.upper(), DTYPES[dtype]]
+        return tags_of(self.spec)
 
     @property
     def tabs(self) -> list[Tab]:
@@ -169,6 +170,44 @@ class JobPage:
         return Results.model_validate(self.adapter.results) if self.adapter else None
 
     @property
+    def execution(self) -> ExecutionTold | None:
+        return execution_told(self.progress.get("plan") or {})
+
+    @cached_property
+    def memory_story(self) -> MemoryStory | None:
+        return memory_story(self.job)
+
+    @cached_property
+    def twin(self) -> Job | None:
+        return twin_of(self.job)
+
+    @property
+    def twin_spec(self) -> FinetuneSpec | None:
+        return FinetuneSpec.model_validate(self.twin.spec) if self.twin else None
+
+    @property
+    def twin_method(self) -> str:
+        return twin_method(self.spec) or ""
+
+    @property
+    def pair_address(self) -> str:
+        return pair_address(self.job)
+
+    @property
+    def offers_twin(self) -> bool:
+        """Once it runs: before that, changing one's mind costs nothing."""
+        return bool(self.twin_method) and self.job.started_at is not None
+
+    @property
+    def why_no_twin(self) -> str:
+        return why_no_twin(self.job, by=self.reader)
+
+    @property
+    def may_run_twin(self) -> bool:
+        """Another one: the twin that there is came to an end before its time."""
+        return self.twin is not None and self.twin.status in GAVE_UP and not self.why_no_twin
+
+    @property
     def snippet(self) -> str:
         return loading_snippet(self.spec)
 
@@ -195,6 +234,8 @@ class JobPage:
             "status": status,
             "ended": self.job.status in ENDED_JOB,
             "tab": self.tab,
+            "estimate": self.progress.get("estimated_peak_bytes"),
+            "peak": self.job.measured_peak_bytes or 0,
             "marks": marks_of(self.job) if self.tab == "live" else None,
             **addresses,
         }

@@ -2,6 +2,7 @@
 
 from typing import Any, TypedDict
 
+from webapp.jobs.peaks import allocated_bytes
 from worker.contract.events import (
     AnyEvent,
     CheckpointRejected,
@@ -41,7 +42,13 @@ class Progress(TypedDict, total=False):
     tokens_per_second: float
     tokens_seen: int
     seconds_left: float | None
+    measures: dict[str, float]
+    """The newest of what else the objective tells, under TRL's names."""
     memory: dict[str, int]
+    rss_peak_bytes: int
+    """Largest resident memory of the trainer that was sampled."""
+    estimated_peak_bytes: int
+    """Of the plan: what of the memory estimate is held against cuda_peak_bytes."""
     plan: dict[str, Any]
     checkpoint_step: int
     """The last step that the trainer saved."""
@@ -75,9 +82,12 @@ def fold(progress: Progress, event: AnyEvent) -> Progress:
         known = event.model_dump(include=set(METRICS), exclude_none=True)
         first = progress.get("first_loss", event.loss)
         merged: Progress = {**progress, **known}  # type: ignore[typeddict-item]
+        if event.measures:
+            merged["measures"] = {**progress.get("measures", {}), **event.measures}
         return {**merged, "first_loss": first} if first is not None else merged
     if isinstance(event, MemorySampled):
-        return {**progress, "memory": event.model_dump(exclude={"kind", "at", "step"}, exclude_none=True)}
+        peak = max(event.rss_bytes, progress.get("rss_peak_bytes", 0))
+        return {**progress, "memory": event.model_dump(exclude={"kind", "at", "step"}, exclude_none=True), "rss_peak_bytes": peak}
     if isinstance(event, PlanMade):
         return _with_plan(progress, event)
     if isinstance(event, CheckpointSaved):
@@ -93,6 +103,9 @@ def _with_plan(progress: Progress, event: PlanMade) -> Progress:
     """A trainer begins: at the step of its checkpoint, or at none; what was told of later steps is told again."""
     plan = event.model_dump(mode="json", exclude={"kind", "at"})
     known: Progress = {**progress, "plan": plan, "max_steps": event.max_steps, "epochs": event.epochs}
+    known.pop("estimated_peak_bytes", None)
+    if estimated := allocated_bytes(event.memory_parts):
+        known["estimated_peak_bytes"] = estimated
     if event.resumed_from_step:
         return {**known, "step": event.resumed_from_step}
     return {name: value for name, value in known.items() if name not in OF_THE_STEPS}  # type: ignore[return-value]

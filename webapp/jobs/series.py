@@ -7,6 +7,7 @@ import orjson
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 
+from webapp.jobs.measure_words import charts_for
 from webapp.jobs.models import Job, JobEvent
 
 METRIC_COLUMNS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
@@ -24,7 +25,7 @@ Point = dict[str, Any]
 
 
 def series_of(job: Job) -> dict[str, Any]:
-    """{"cursor", "metrics": columns by step, "memory": columns by time}; `cursor` is the last event that is in them."""
+    """Columns: "metrics" by step, "memory" by time, "measures" by step and how to draw them; `cursor` is the last event in them."""
     cursor = job.last_cursor
     metrics = [(at, orjson.loads(text)) for at, text in _points(job, "metrics", cursor).values_list("cursor", "text")]
     restarts = [
@@ -34,10 +35,14 @@ def series_of(job: Job) -> dict[str, Any]:
     memory = [
         {**orjson.loads(text), "at": _milliseconds(at)} for at, text in _points(job, "memory", cursor).values_list("at", "text")
     ]
+    points = _by_step(_of_this_run(metrics, restarts))
+    names = sorted({name for point in points for name in point.get("measures", {})})
     return {
         "cursor": cursor,
-        "metrics": _columns(_by_step(_of_this_run(metrics, restarts)), METRIC_COLUMNS),
+        "metrics": _columns(points, METRIC_COLUMNS),
         "memory": _columns(memory, MEMORY_COLUMNS),
+        "measures": {name: [point.get("measures", {}).get(name) for point in points] for name in names},
+        "measure_charts": charts_for(names),
     }
 
 
@@ -58,7 +63,9 @@ def _by_step(points: list[Point]) -> list[Point]:
     """One point a step: an evaluation after a step adds to its point, a repeated step replaces its values."""
     merged: dict[int, Point] = {}
     for point in points:
-        merged[point["step"]] = {**merged.get(point["step"], {}), **point}
+        before = merged.get(point["step"], {})
+        measures = {**before.get("measures", {}), **point.get("measures", {})}
+        merged[point["step"]] = {**before, **point, **({"measures": measures} if measures else {})}
     return [merged[step] for step in sorted(merged)]
 
 

@@ -52,6 +52,7 @@ def submit_job(
     priority: int = Priority.NORMAL,
     starts_from: Checkpoint | None = None,
     cloned_from: Job | None = None,
+    paired_with: Job | None = None,
     submission_key: str = "",
     submission_hash: str = "",
 ) -> Job:
@@ -80,6 +81,7 @@ def submit_job(
         memory_bytes=memory_of(spec, model=base_model, version=dataset_version),
         starts_from=starts_from,
         cloned_from=cloned_from,
+        paired_with=paired_with,
         submission_key=submission_key,
         submission_hash=submission_hash,
     )
@@ -248,11 +250,12 @@ def retry_job(job: Job, *, by: User, from_checkpoint: bool) -> Job:
     if from_checkpoint and checkpoint is None:
         raise JobRefused("No checkpoint of this job is kept any more. Retry it from the beginning.", code="conflict")
     _check_parts(job.owner, job.base_model, job.dataset_version, FinetuneSpec.model_validate(job.spec))
-    same = ("team", "owner", "pool", "base_model", "dataset_version", "spec", "slots", "memory_bytes")
+    same = ("team", "owner", "pool", "base_model", "dataset_version", "spec", "slots", "memory_bytes", "protocol")
     retry = Job(
         **{name: getattr(job, name) for name in same}, name=_retried_name(job.name), cloned_from=job, starts_from=checkpoint
     )
     retry.priority = min(job.priority, Priority.HIGH)
+    retry.paired_with = job.paired_with or job.pairs.order_by("-pk").first()
     where = f"from step {checkpoint.step:,} of job {job.pk}" if checkpoint else f"like job {job.pk}, from the beginning"
     try:
         return _queue(retry, why=f"{by.name} retried it {where}.", by=by)

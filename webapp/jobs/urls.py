@@ -3,11 +3,12 @@
 from django.urls import path
 
 from webapp.jobs import feeds
-from webapp.jobs.views import actions, checkpoints, listing, page, queue, submission
+from webapp.jobs.views import actions, checkpoints, comparison, listing, page, pairing, queue, submission
 
 urlpatterns = [
     path("", listing.job_list, name="job-list"),
     path("new", submission.job_new, name="job-new"),
+    path("pair", pairing.job_pair, name="job-pair"),
     path("selected", actions.jobs_selected, name="jobs-selected"),
     path("queue/<int:pk>/", queue.pool_queue, name="pool-queue"),
     path("queue/<int:pk>/move", queue.queue_move, name="queue-move"),
@@ -18,6 +19,8 @@ urlpatterns = [
     path("<int:pk>/config/", page.job_config, name="job-config"),
     path("<int:pk>/checkpoints/", checkpoints.job_checkpoints, name="job-checkpoints"),
     path("<int:pk>/checkpoints/<int:checkpoint>/<str:name>", checkpoints.checkpoint_file, name="checkpoint-file"),
+    path("<int:pk>/twin", pairing.job_twin, name="job-twin"),
+    path("<int:pk>/curves.json", comparison.job_curves, name="job-curves"),
     path("<int:pk>/cancel", actions.job_cancel, name="job-cancel"),
     path("<int:pk>/pause", actions.job_pause, name="job-pause"),
     path("<int:pk>/resume", actions.job_resume, name="job-resume"),

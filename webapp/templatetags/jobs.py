@@ -1,8 +1,11 @@
 """How a state looks: {{ job.status|tone }} for its chip."""
 
+from uuid import uuid4
+
 from django import template
 from django.utils import timezone
 
+from webapp.jobs.method_tags import stored_tags
 from webapp.jobs.models import Job, Priority
 
 register = template.Library()
@@ -44,3 +47,15 @@ def runtime(job: Job) -> float | None:
 def done_percent(job: Job) -> float:
     steps = job.progress.get("max_steps") or 0
     return min(100.0, 100.0 * job.progress.get("step", 0) / steps) if steps else 0.0
+
+
+@register.filter
+def method_tags(job: Job) -> tuple[str, str]:
+    """(`QLoRA · r=16`, `SFT`) of a job in a list."""
+    return stored_tags(job.spec)
+
+
+@register.simple_tag
+def new_word() -> str:
+    """A word that no other page has: a form that is sent twice with it was sent once."""
+    return uuid4().hex

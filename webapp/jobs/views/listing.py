@@ -16,7 +16,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     context = {
         "wanted": wanted,
         "page": page,
-        "selectable": {job.pk for job in page if not job.is_ended and may_change(user, job)},
+        "stoppable": {job.pk for job in page if not job.is_ended and may_change(user, job)},
         "states": [(key, label) for key, (label, _) in STATES.items()],
         "mine_url": wanted.address(mine=True, page=1),
         "team_url": wanted.address(mine=False, page=1),

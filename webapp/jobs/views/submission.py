@@ -26,7 +26,7 @@ def job_new(request: HttpRequest) -> HttpResponse:
         return _submitted(request)
     origin = _origin(request)
     form = NewJobForm(user=user_of(request), initial=_initial(request, origin))
-    return _page(request, form, origin=origin)
+    return form_page(request, form, origin=origin)
 
 
 @require_POST
@@ -38,7 +38,7 @@ def job_preview(request: HttpRequest) -> HttpResponse:
 def _submitted(request: HttpRequest) -> HttpResponse:
     form = NewJobForm(request.POST, user=user_of(request))
     job = _submit(form) if form.is_valid() else None
-    return _page(request, form, status=422) if job is None else redirect("job-detail", pk=job.pk)
+    return form_page(request, form, status=422) if job is None else redirect("job-detail", pk=job.pk)
 
 
 def _submit(form: NewJobForm) -> Job | None:
@@ -93,7 +93,7 @@ def _initial(request: HttpRequest, origin: Origin | None) -> dict[str, Any]:
     return prefill.from_links(user, model=request.GET.get("model", ""), dataset=request.GET.get("dataset", ""))
 
 
-def _page(request: HttpRequest, form: NewJobForm, *, origin: Origin | None = None, status: int = 200) -> HttpResponse:
+def form_page(request: HttpRequest, form: NewJobForm, *, origin: Origin | None = None, status: int = 200) -> HttpResponse:
     as_posted = form if form.is_bound else NewJobForm(_as_data(form), user=form.user)
     layers = {model.pk: (model.shape or {}).get("linear_modules", []) for model in usable_models()}
     context = {"form": form, "preview": preview_of(as_posted), "layers": layers, "origin": origin}

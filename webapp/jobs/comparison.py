@@ -1,0 +1,235 @@
+"""The Compare page: which jobs an address names, and what the page says of them. Everything it shows stands in its address."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from webapp.accounts.models import User
+from webapp.jobs.compared_figures import Figures, figures_of
+from webapp.jobs.comparison_table import Row, ratio_told, table_of
+from webapp.jobs.differing import Difference, differing_settings
+from webapp.jobs.method_tags import tags_of
+from webapp.jobs.models import Job
+from webapp.jobs.pairs import twin_of
+from webapp.jobs.selectors import jobs_for
+from webapp.templatetags.units import figure, size
+from worker.contract.spec import FinetuneSpec
+
+MOST = 6
+MOST_READ = 50  # words of an address
+RECENT = 60  # jobs that may be chosen from a list
+AXES = {"step": "Steps", "time": "Time", "tokens": "Tokens"}
+
+
+@dataclass(frozen=True)
+class View:
+    """How the curves are drawn."""
+
+    axis: str = "step"
+    is_log: bool = False
+    is_smooth: bool = True
+
+    @classmethod
+    def from_query(cls, query: QueryDict) -> "View":
+        axis = query.get("by", "")
+        return cls(axis if axis in AXES else "step", query.get("log") == "1", query.get("smooth") != "0")
+
+    @property
+    def words(self) -> dict[str, str]:
+        """As they stand in an address; what is usual is left out."""
+        told = {"by": self.axis if self.axis != "step" else "", "log": "1" * self.is_log, "smooth": "" if self.is_smooth else "0"}
+        return {name: value for name, value in told.items() if value}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The job numbers of an address, each once, in its order."""
+
+    numbers: tuple[int, ...]
+    unread: tuple[str, ...]
+
+    @classmethod
+    def from_query(cls, query: QueryDict) -> "Asked":
+        """`jobs=3,4` and `jobs=3&jobs=4` are the same."""
+        words = [
+            word.strip() for value in query.getlist("jobs")[:MOST_READ] for word in value.split(",")[:MOST_READ] if word.strip()
+        ]
+        is_number = {word: word.isascii() and word.isdigit() and len(word) < 19 for word in words}
+        numbers = dict.fromkeys(int(word) for word in words if is_number[word])
+        unread = dict.fromkeys(word[:20] for word in words if not is_number[word])
+        return cls(tuple(numbers)[:MOST_READ], tuple(unread)[:MOST_READ])
+
+
+def compare_address(numbers: Iterable[int], view: View | None = None) -> str:
+    jobs = ",".join(str(number) for number in numbers)
+    return reverse("compare") + (f"?{urlencode({'jobs': jobs, **(view.words if view else {})}, safe=',')}" if jobs else "")
+
+
+@dataclass(frozen=True)
+class Column:
+    job: Job
+    spec: FinetuneSpec
+    figures: Figures
+    place: int
+    """1 is the first; its colour."""
+    without: str
+    """The address without it."""
+
+    @property
+    def tags(self) -> list[str]:
+        return tags_of(self.spec)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    reader: User
+    asked: Asked
+    view: View
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """At most six, in the order of the address; another team's job does not exist for the reader."""
+        found = {job.pk: job for job in jobs_for(self.reader).filter(pk__in=self.asked.numbers)}
+        return [found[number] for number in self.asked.numbers if number in found][:MOST]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        numbers = [job.pk for job in self.jobs]
+        figures = figures_of(self.jobs)
+        return [
+            Column(job, FinetuneSpec.model_validate(job.spec), told, place, self.address(n for n in numbers if n != job.pk))
+            for place, (job, told) in enumerate(zip(self.jobs, figures, strict=True), start=1)
+        ]
+
+    def address(self, numbers: Iterable[int]) -> str:
+        return compare_address(numbers, self.view)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Why the page shows fewer jobs than the address names."""
+        shown = {job.pk for job in self.jobs}
+        missing = [number for number in self.asked.numbers if number not in shown]
+        visible = set(jobs_for(self.reader).filter(pk__in=missing).values_list("pk", flat=True))
+        gone = [f"#{number}" for number in missing if number not in visible]
+        said = [f"{_list(gone)} {'is' if len(gone) == 1 else 'are'} not there, or not your team's."] if gone else []
+        more = [f"#{number}" for number in missing if number in visible]
+        said += [f"At most {MOST} jobs stand side by side: {_list(more)} left out."] if more else []
+        words = [f"“{word}”" for word in self.asked.unread]
+        return said + ([f"{_list(words)}: not the number of a job."] if words else [])
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return table_of([column.figures for column in self.columns]) if self.columns else []
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        return differing_settings(self.jobs, [column.spec for column in self.columns])
+
+    @property
+    def running(self) -> list[Job]:
+        return [job for job in self.jobs if not job.is_ended]
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.columns) if len(self.columns) == 2 else ""
+
+    @property
+    def choices(self) -> list[Job]:
+        """Jobs that may be added."""
+        shown = [job.pk for job in self.jobs]
+        return list(jobs_for(self.reader).exclude(pk__in=shown)[:RECENT])
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.jobs) >= MOST
+
+    @property
+    def pairs(self) -> list[tuple[Job, str]]:
+        """The newest pairs that the reader may see, each with the address that compares it."""
+        seconds = jobs_for(self.reader).filter(paired_with__isnull=False).select_related("paired_with")[:10]
+        return [(job, compare_address(pair_numbers(job, job.paired_with))) for job in seconds if job.paired_with]
+
+    @property
+    def live(self) -> dict[str, Any]:
+        """For static/js/compare.js."""
+        return {
+            "jobs": [
+                {
+                    "id": column.job.pk,
+                    "name": column.job.name,
+                    "place": column.place,
+                    "ended": column.job.is_ended,
+                    "curves": reverse("job-curves", args=[column.job.pk]),
+                }
+                for column in self.columns
+            ],
+            "view": {"by": self.view.axis, "log": self.view.is_log, "smooth": self.view.is_smooth},
+        }
+
+    @property
+    def axes(self) -> list[tuple[str, str]]:
+        return list(AXES.items())
+
+    @property
+    def table_address(self) -> str:
+        return f"{reverse('compare-table')}?jobs={','.join(str(job.pk) for job in self.jobs)}"
+
+
+def pair_numbers(one: Job, other: Job) -> tuple[int, int]:
+    """LoRA first: QLoRA's ratios are to it."""
+    is_quantised = bool((one.spec.get("quantization") or {}).get("load_in_4bit"))
+    return (other.pk, one.pk) if is_quantised else (one.pk, other.pk)
+
+
+def pair_address(job: Job) -> str:
+    """Compares the job with the other one of its pair; empty without one."""
+    twin = twin_of(job)
+    return compare_address(pair_numbers(job, twin)) if twin else ""
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def verdict(columns: Sequence[Column]) -> str:
+    """Of two runs that came to their end: what the second took and how fast it was, beside the first."""
+    first, second = (column.figures for column in columns)
+    if not (first.results and second.results):
+        return ""
+    names = _names(columns)
+    parts = [part for part in (_memory(names, first, second), _speed(names, first, second)) if part]
+    return f"{' and '.join(parts)}.{_quality(first, second)}" if parts else ""
+
+
+def _names(columns: Sequence[Column]) -> tuple[str, str]:
+    methods = [column.spec.method for column in columns]
+    first, second = methods if methods[0] != methods[1] else [f"“{column.job.name}”" for column in columns]
+    return first, second
+
+
+def _memory(names: tuple[str, str], first: Figures, second: Figures) -> str:
+    if not (first.peak_of == second.peak_of == "gpu" and first.peak_bytes and second.peak_bytes):
+        return ""  # resident memory on a CPU says nothing of a GPU
+    ratio = ratio_told(second.peak_bytes / first.peak_bytes)
+    return f"{names[1]} took {ratio} the GPU memory of {names[0]} ({size(second.peak_bytes)} against {size(first.peak_bytes)})"
+
+
+def _speed(names: tuple[str, str], first: Figures, second: Figures) -> str:
+    one, other = first.samples_per_second, second.samples_per_second
+    if not one or not other:
+        return ""
+    how = f"{ratio_told(other / one)} its speed ({figure(other)} against {figure(one)} samples/s)"
+    has_memory = bool(_memory(names, first, second))
+    return f"trained at {how}" if has_memory else f"{names[1]} trained at {how.replace('its speed', f'the speed of {names[0]}')}"
+
+
+def _quality(first: Figures, second: Figures) -> str:
+    for name, one, other in (("eval loss", first.eval_loss, second.eval_loss), ("final loss", first.loss, second.loss)):
+        if one is not None and other is not None:
+            return f" Its {name} is {figure(other)} against {figure(one)}."
+    return ""
