@@ -58,6 +58,8 @@ class PlanMade(Event):
     max_steps: int = Field(ge=1)
     epochs: float = Field(gt=0)
     train_rows: int = Field(ge=1)
+    train_bins: int | None = Field(None, ge=1)
+    """Under packing: what a step takes `effective_batch` of, instead of rows."""
     eval_rows: int = Field(ge=0)
     train_tokens: int = Field(ge=0)
     """Tokens in all training rows, after cutting."""
@@ -155,6 +157,8 @@ class Results(Message):
     final_loss: float | None = None
     first_loss: float | None = None
     eval_loss: float | None = None
+    best_step: int | None = Field(None, ge=0)
+    """The step whose weights are the result, when the best checkpoint was asked for; eval_loss is theirs."""
     train_seconds: float = Field(ge=0)
     tokens_seen: int = Field(ge=0)
     peak_memory_bytes: int = Field(ge=0)

@@ -72,7 +72,8 @@ class Optimizer(Message):
         {},
         title="Schedule's own settings",
         description="What the schedule takes beside the warm-up, as name=number: num_cycles=2 for cosine_with_restarts, "
-        "min_lr_rate=0.1 for cosine_with_min_lr, num_decay_steps=100 for warmup_stable_decay. Empty: its defaults.",
+        "min_lr_rate=0.1 for cosine_with_min_lr, num_decay_steps=100 for warmup_stable_decay. Empty: its defaults (down to a tenth "
+        "where it has a lowest rate, the last tenth of the steps where it has an end to fall to).",
     )
     warmup_steps: float = Field(
         0.03,

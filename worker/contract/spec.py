@@ -25,7 +25,8 @@ class FinetuneSpec(Message):
     finetuning_type: Literal["lora", "full"] = Field(
         "lora",
         title="What is trained",
-        description="lora: an adapter beside the frozen base model. full: every weight of the base model; `lora` is not looked at then.",
+        description="lora: an adapter beside the frozen base model. full: every weight of the base model; `lora` is not looked at then. "
+        "The weights train in float32 (4 bytes each, as many for gradients) and are saved in the base model's type.",
     )
     lora: Lora = Field(default_factory=Lora)
     optimizer: Optimizer = Field(default_factory=Optimizer)

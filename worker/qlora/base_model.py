@@ -51,12 +51,25 @@ def read_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
-        raise RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice) from error
+        raise _cannot_load(folder, error) from error
+
+
+def _cannot_load(folder: Path, error: Exception) -> RunFailed:
+    """transformers would advise trust_remote_code, which there is not."""
+    brings_code = "auto_map" in (folder / "config.json").read_text(encoding="utf-8")
+    if "trust_remote_code" in str(error) or (brings_code and not isinstance(error, OSError)):
+        return RunFailed(
+            "model_unavailable",
+            "The base model needs Python code of its own (auto_map in its config.json). It is never run: it could do anything.",
+            advice="Choose a model whose architecture transformers knows by itself. Many others also exist in a converted form, "
+            "often with -hf in its name.",
+        )
+    advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
+    return RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice)
 
 
 def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -> Any:
-    """The frozen model, quantised while it loads if that was asked for."""
+    """The base model, quantised while it loads if that was asked for."""
     options: dict[str, Any] = {"dtype": getattr(torch, precision.dtype)}
     if (quantization := quantization_config(spec.quantization, precision=precision)) is not None:
         options["quantization_config"] = quantization
@@ -70,8 +83,7 @@ def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -
         advice = "Fetch the model again: a file of it is damaged or missing."
         raise RunFailed("model_unavailable", f"The base model's weights cannot be read: {error}", advice=advice) from error
     except (ValueError, KeyError) as error:
-        advice = "Only architectures that transformers knows by itself can be trained; a model's own code is never run."
-        raise RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice) from error
+        raise _cannot_load(folder, error) from error
     keep_trainable_on_cpu(model)
     model.config.use_cache = False  # a cache is of no use in training, and hides that rows share a pass
     return model

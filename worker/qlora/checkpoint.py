@@ -16,8 +16,9 @@ from worker.qlora.settings import Settings, differences
 KEPT = 2
 MANIFEST = "manifest.json"
 NAME = re.compile(r"checkpoint-(\d+)")
+WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")  # one of them
 # transformers goes on without any of the last four, with other weights in the end and without a word.
-NEEDED = ("adapter_model.safetensors", FIGURES, "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+NEEDED = (FIGURES, "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def _verify_files(folder: Path, *, files: dict[str, dict[str, Any]]) -> None:
     present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
     for name in sorted({*files, *NEEDED} - present):
         raise Unusable(f"{name} is missing", file=name)
+    if not present & set(WEIGHTS):
+        raise Unusable("it has no weights", file=WEIGHTS[0])
     for name in sorted(present - set(files)):
         raise Unusable(f"{name} does not belong to it", file=name)
     for name, told in files.items():

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import numpy.typing as npt
 from datasets import Dataset
 
 from worker.contract.dataset import Data, DatasetRef, Mask, RowFormat
+from worker.contract.objective import Sft
 from worker.contract.rows_report import RowProblem
 from worker.contract.spec import FinetuneSpec
+from worker.qlora.bins import fill_bins
+from worker.qlora.bins import in_words as bins_in_words
 from worker.qlora.failures import RunFailed
 from worker.rows.errors import FileRefused, NoMaskRule
 from worker.rows.iterating import NumberedRow, read_rows
@@ -25,13 +29,17 @@ from worker.rows.tokenizing import TokenizedRows, tokenize_rows
 @dataclass(frozen=True)
 class PreparedData:
     train: Dataset
+    """Rows, or bins of several rows under packing."""
     eval: Dataset | None
+    train_rows: int
     train_tokens: int
     trained_tokens: int
     cut_rows: int
     mask: Mask
     mask_words: str
     notices: tuple[str, ...]
+    is_binned: bool
+    """Packing: an entry of `train` is a bin of several rows."""
     rows_sha256: str
     """Of all tokens and labels trained on, in their order: another tokenizer, template or split has another one."""
 
@@ -40,6 +48,17 @@ class PreparedData:
 class Numbered:
     line: int
     tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Of the dataset file: entry n of the dataset stands on lines[ends[n] : ends[n + 1]]."""
+
+    lines: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+
+    def of(self, places: Iterable[int]) -> list[int]:
+        return sorted(int(line) for place in places for line in self.lines[self.ends[place] : self.ends[place + 1]])
 
 
 def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
@@ -59,15 +78,19 @@ def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedD
         raise _nothing_to_train(tokenized, max_length=spec.training.max_length)
     numbered = [Numbered(rows[place].line, tokens) for place, tokens in zip(tokenized.places, tokenized.rows, strict=True)]
     train, held_out = split_rows(numbered, data=spec.data, seed=spec.training.seed)
+    bins = _bins(train, spec=spec)
+    notices = _notices(tokenized, rows=len(rows), problems=problems, max_length=spec.training.max_length)
     return PreparedData(
-        train=_dataset(train),
+        train=_dataset(train, bins=bins),
         eval=_dataset(held_out) if held_out else None,
+        train_rows=len(train),
         train_tokens=sum(len(row.tokens.input_ids) for row in train),
         trained_tokens=sum(row.tokens.trained for row in train),
         cut_rows=tokenized.cut_rows,
         mask=tokenized.mask,
         mask_words=tokenized.mask_words,
-        notices=_notices(tokenized, rows=len(rows), problems=problems, max_length=spec.training.max_length),
+        notices=(*notices, _packing_notice(train, bins=bins, spec=spec)) if bins else notices,
+        is_binned=bool(bins),
         rows_sha256=_digest(train),
     )
 
@@ -125,14 +148,28 @@ def split_rows(rows: list[Numbered], *, data: Data, seed: int) -> tuple[list[Num
     )
 
 
-def _dataset(rows: list[Numbered]) -> Dataset:
-    """The columns `line` and `length` never reach the collator: the trainer drops what the model does not know."""
+def _bins(rows: list[Numbered], *, spec: FinetuneSpec) -> list[list[int]]:
+    """Places of the rows in each bin; none without packing."""
+    if not (isinstance(spec.objective, Sft) and spec.objective.packing):
+        return []
+    return fill_bins([len(row.tokens.input_ids) for row in rows], size=spec.training.max_length)
+
+
+def _packing_notice(rows: list[Numbered], *, bins: list[list[int]], spec: FinetuneSpec) -> str:
+    tokens = sum(len(row.tokens.input_ids) for row in rows)
+    return bins_in_words(bins, tokens=tokens, size=spec.training.max_length, effective_batch=spec.training.effective_batch)
+
+
+def _dataset(rows: list[Numbered], *, bins: list[list[int]] | None = None) -> Dataset:
+    """One entry a row, or one a bin. `lines` and `length` never reach the collator: the trainer drops them."""
+    parts = [[rows[place] for place in places] for places in bins] if bins else [[row] for row in rows]
     return Dataset.from_dict(
         {
-            "input_ids": [row.tokens.input_ids for row in rows],
-            "labels": [row.tokens.labels for row in rows],
-            "line": [row.line for row in rows],
-            "length": [len(row.tokens.input_ids) for row in rows],
+            "input_ids": [[token for row in part for token in row.tokens.input_ids] for part in parts],
+            "labels": [[label for row in part for label in row.tokens.labels] for part in parts],
+            "seq_lengths": [[len(row.tokens.input_ids) for row in part] for part in parts],
+            "lines": [[row.line for row in part] for part in parts],
+            "length": [sum(len(row.tokens.input_ids) for row in part) for part in parts],
         }
     )
 
@@ -144,14 +181,32 @@ def _digest(rows: list[Numbered]) -> str:
     return digest.hexdigest()
 
 
-def lines_of(rows: Dataset) -> npt.NDArray[np.int64]:
-    """Line of the dataset file, of each row."""
-    return np.asarray(rows.data.column("line").to_numpy(), dtype=np.int64)
+def lines_of(rows: Dataset) -> Lines:
+    """Lines of the dataset file, of each row or bin."""
+    return Lines(_flat(rows, "lines"), np.cumsum([0, *_counts(rows)]))
 
 
 def lengths_of(rows: Dataset) -> npt.NDArray[np.int64]:
-    """Tokens of each row."""
+    """Tokens of each row or bin."""
     return np.asarray(rows.data.column("length").to_numpy(), dtype=np.int64)
+
+
+def row_lengths_of(rows: Dataset) -> npt.NDArray[np.int64]:
+    """Tokens of each row by itself, those of bins too."""
+    return _flat(rows, "seq_lengths")
+
+
+def most_rows_of(rows: Dataset) -> int:
+    """Of one entry: 1 without packing."""
+    return int(_counts(rows).max())
+
+
+def _flat(rows: Dataset, column: str) -> npt.NDArray[np.int64]:
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in rows.data.column(column).chunks]).astype(np.int64)
+
+
+def _counts(rows: Dataset) -> npt.NDArray[np.int64]:
+    return np.concatenate([chunk.value_lengths().to_numpy() for chunk in rows.data.column("lines").chunks]).astype(np.int64)
 
 
 def _nothing_to_train(tokenized: TokenizedRows, *, max_length: int) -> RunFailed:

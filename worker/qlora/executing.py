@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import torch
 
-from worker.contract.packing import DecoderSizes, choose_way, way_of
+from worker.contract.packing import DecoderSizes, choose_way, need_bytes, way_of
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.shapes import shape_of
 from worker.contract.spec import FinetuneSpec
@@ -33,10 +33,16 @@ def plan_execution(
     order: DataOrder,
     lengths: Places,
     steps: int,
+    kept: ExecutionPlan | None = None,
 ) -> ExecutionPlan:
-    """`is_smaller`: CUDA ran out of memory before, and `asked` is what is to be tried now."""
+    """`is_smaller`: CUDA ran out of memory before, and `asked` is what is to be tried now.
+
+    `kept`: of the checkpoint that the run goes on from; it is gone on with where it fits.
+    """
+    kept = None if is_smaller else kept
     if why_not := why_not_packed(model.config, spec=spec, precision=precision):
-        return ExecutionPlan(kind="plain", passes=asked, reasons=(f"Rows are run as TRL runs them: {why_not}.",))
+        passes = kept.passes if kept is not None and kept.kind == "plain" else asked
+        return ExecutionPlan(kind="plain", passes=passes, reasons=(f"Rows are run as TRL runs them: {why_not}.",))
     shape, mean = shape_of(model.config.to_dict()), float(np.mean(lengths))
     sizes = replace(decoder_sizes(spec, shape), number_bytes=torch.finfo(getattr(torch, precision.dtype)).bits // 8)
     budget = pass_budget(spec, shape, free_bytes=free_bytes())
@@ -45,6 +51,11 @@ def plan_execution(
         for rows in divisors(asked.effective_batch)
         if not is_smaller or rows <= asked.per_device_train_batch_size
     }
+    if kept is not None and kept.kind == "packed":
+        tokens = largest[kept.passes.per_device_train_batch_size]
+        if (need := need_bytes(kept, sizes=sizes, tokens=tokens)) <= budget:
+            said = reasons(kept, tokens=tokens, need=need, budget=budget, sizes=sizes)
+            return kept.model_copy(update={"reasons": ("Rows are run as they were up to the checkpoint.", *said)})
     if is_smaller:
         recomputed = sizes.layers if asked.activation_checkpointing else 0
         rows = asked.per_device_train_batch_size
@@ -57,6 +68,11 @@ def plan_execution(
     return way.plan.model_copy(
         update={"reasons": reasons(way.plan, tokens=tokens, need=way.need_bytes, budget=budget, sizes=sizes)}
     )
+
+
+def is_same(one: ExecutionPlan, other: ExecutionPlan) -> bool:
+    """But for the reasons, which tell of the memory that was free."""
+    return one.model_copy(update={"reasons": ()}) == other.model_copy(update={"reasons": ()})
 
 
 def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: DecoderSizes) -> tuple[str, ...]:

@@ -10,6 +10,17 @@ from worker.qlora.runaway import GuardState
 FIGURES = "nibble.json"
 
 
+class BestState(Message):
+    """Of the evaluations so far."""
+
+    loss: float | None = None
+    step: int | None = None
+    worse: int = Field(0, ge=0)
+    """Evaluations in a row without an improvement that counts."""
+    is_over: bool = False
+    """They were as many as the run was given: it trains no further."""
+
+
 class Figures(Message):
     """As they were at the end of the checkpoint's step."""
 
@@ -28,6 +39,7 @@ class Figures(Message):
     pending_loss: float = 0.0
     """Sum of the losses of the steps since then: the next logged loss is a mean that begins before the interruption."""
     guard: GuardState = Field(default_factory=GuardState)
+    best: BestState = Field(default_factory=BestState)
 
 
 def write_figures(folder: Path, figures: Figures) -> None:

@@ -8,6 +8,9 @@ from peft import LoraConfig
 from worker.contract.lora import Lora
 from worker.qlora.failures import RunFailed
 
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "dense", "out_proj", "c_attn")
+QUERIES_AND_VALUES = ("q_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn")
+
 
 def linear_modules(model: Any) -> tuple[str, ...]:
     """Last part of the names of all linear layers but the output head, in the model's order: q_proj, k_proj, ..."""
@@ -31,7 +34,7 @@ def choose_target_modules(model: Any, *, lora: Lora) -> tuple[str, ...]:
     found = linear_modules(model)
     if isinstance(lora.target_modules, str):
         return _shortcut(lora.target_modules, found=found)
-    missing = [name for name in lora.target_modules if not _matches(model, name)]
+    missing = [name for name in lora.target_modules if not any(_targeted(model, targets=(name,)))]
     if missing:
         raise RunFailed(
             "bad_config",
@@ -39,10 +42,6 @@ def choose_target_modules(model: Any, *, lora: Lora) -> tuple[str, ...]:
             advice=f"It has {', '.join(found)}. Choose from these, or auto for all of them.",
         )
     return lora.target_modules
-
-
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "dense", "out_proj", "c_attn")
-QUERIES_AND_VALUES = ("q_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn")
 
 
 def _shortcut(asked: str, *, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,11 +58,40 @@ def _shortcut(asked: str, *, found: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _matches(model: Any, target: str) -> bool:
-    return any(
-        (name == target or name.endswith(f".{target}")) and (is_linear(module) or isinstance(module, torch.nn.Embedding))
+def _targeted(model: Any, *, targets: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """The layers that get an adapter, with their whole names. As PEFT matches them."""
+    return [
+        (name, module)
         for name, module in model.named_modules()
-    )
+        if any(name == target or name.endswith(f".{target}") for target in targets)
+        and (is_linear(module) or isinstance(module, torch.nn.Embedding))
+    ]
+
+
+def check_rank(model: Any, *, r: int, targets: tuple[str, ...]) -> str:
+    """A notice when the rank is larger than some layers; fails when it is larger than every one: no more fits into a matrix.
+
+    (inputs × r and r × outputs make a matrix of rank min(inputs, outputs) at most.)
+    """
+    ranks = {name.rsplit(".", 1)[-1]: _largest_rank(module) for name, module in _targeted(model, targets=targets)}
+    small = {name: rank for name, rank in ranks.items() if r > rank}
+    if not small:
+        return ""
+    most = max(ranks.values())
+    if r > most:
+        raise RunFailed(
+            "bad_config",
+            f"Rank {r} is larger than every layer that gets an adapter: the largest ones have rank {most}.",
+            advice=f"Set a rank of {most} or less; 8 to 64 is usual.",
+        )
+    named = ", ".join(f"{name} ({rank})" for name, rank in small.items())
+    return f"Rank {r} is larger than some of the layers: {named}. There the adapter takes memory that it cannot use."
+
+
+def _largest_rank(module: Any) -> int:
+    if isinstance(module, torch.nn.Linear):
+        return min(int(module.in_features), int(module.out_features))
+    return min(int(side) for side in module.weight.shape)
 
 
 def lora_config(lora: Lora, *, target_modules: tuple[str, ...]) -> LoraConfig:
@@ -73,22 +101,7 @@ def lora_config(lora: Lora, *, target_modules: tuple[str, ...]) -> LoraConfig:
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout,
         bias=lora.bias,
+        use_dora=lora.use_dora,
+        use_rslora=lora.use_rslora,
         target_modules=list(target_modules),
     )
-
-
-def cast_adapter_to_float32(model: Any) -> None:
-    """TRL makes the adapter bfloat16 under QLoRA; then small updates are lost and a resumed run differs (docs/decisions)."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32)
-
-
-def adapter_is_finite(model: Any) -> bool:
-    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters() if parameter.requires_grad)
-
-
-def count_parameters(model: Any) -> tuple[int, int]:
-    """Trained, and all. PEFT counts a 4-bit weight as the many that it packs into one byte."""
-    trained, everything = model.get_nb_trainable_parameters()
-    return int(trained), int(everything)

@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback
+from trl import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from worker.contract.events import PlanMade
+from worker.contract.plan import ExecutionPlan
 from worker.contract.spec import FinetuneSpec
-from worker.qlora.dataset import PreparedData, lengths_of
+from worker.qlora.best import BestKeeper
+from worker.qlora.dataset import PreparedData, lengths_of, most_rows_of, row_lengths_of
 from worker.qlora.divergence import DivergenceWatch
 from worker.qlora.estimating import memory_parts_of
-from worker.qlora.executing import plan_execution, thrift_of
-from worker.qlora.lora import cast_adapter_to_float32, choose_target_modules, count_parameters, lora_config
+from worker.qlora.executing import is_same, plan_execution, thrift_of
+from worker.qlora.kept_apart import check_kept_apart
+from worker.qlora.lora import check_rank, choose_target_modules, lora_config
 from worker.qlora.packed.collating import PackedCollator
 from worker.qlora.packed.decoder import Decoder
 from worker.qlora.packed.runs import PackedRuns
@@ -23,15 +27,27 @@ from worker.qlora.packed_training import PackedTrainer
 from worker.qlora.prepared import Prepared
 from worker.qlora.progress import Progress
 from worker.qlora.rehearsal import is_rehearsed, rehearse
-from worker.qlora.resuming import check_restored
-from worker.qlora.summary import figures_of, plan_of, put_back
+from worker.qlora.resuming import check_restored, kept_execution
+from worker.qlora.settings import evaluations_decide
+from worker.qlora.summary import figures_of, made_by, plan_of, put_back
 from worker.qlora.telling import Teller
+from worker.qlora.trained import cast_to_float32, count_parameters
 from worker.qlora.training import WatchedTrainer, training_arguments
+
+NOISE_BY_PASS = (
+    "NEFTune's noise is scaled here as transformers does it: by the length that the rows of a pass are padded to, "
+    "not by each row's own. Another number of rows a pass changes it slightly."
+)
+PLANNED_ANEW = (
+    "The way that rows were run up to the checkpoint does not fit here now, so it was planned anew. "
+    "From here on losses may differ in their last digits from those of an uninterrupted run."
+)
 
 
 def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepared:
     """Planned when the weights lie where they will lie, so that what is free is known."""
     spec, choices, watched = prepared.order.spec, prepared.choices, prepared.watched
+    kept = kept_execution(prepared.checkpoint, training=spec.training)
     plan = plan_execution(
         model,
         spec=spec,
@@ -41,14 +57,20 @@ def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepare
         order=watched.data_order,
         lengths=lengths_of(prepared.data.train),
         steps=steps_of(spec, rows=len(prepared.data.train)),
+        kept=kept,
     )
     for reason in plan.reasons:
         teller.say(reason)
-    return replace(prepared, choices=replace(choices, passes=plan.passes, execution=plan))
+    if kept is not None and not is_same(kept, plan):
+        teller.give_notice(PLANNED_ANEW)
+    if plan.kind == "plain" and spec.training.neftune_noise_alpha is not None:
+        teller.give_notice(NOISE_BY_PASS)
+    choices = replace(choices, passes=plan.passes, execution=plan)
+    return replace(prepared, choices=choices, watched=replace(watched, made_by=made_by(prepared.order, choices=choices)))
 
 
 def steps_of(spec: FinetuneSpec, *, rows: int) -> int:
-    """As transformers counts them."""
+    """As transformers counts them. `rows`: or bins."""
     training = spec.training
     if training.max_steps is not None:
         return training.max_steps
@@ -56,65 +78,108 @@ def steps_of(spec: FinetuneSpec, *, rows: int) -> int:
 
 
 def make_trainer(prepared: Prepared, *, model: Any, teller: Teller) -> tuple[WatchedTrainer, Progress]:
-    """TRL's trainer with the adapter in it: rows come tokenised and labelled, the adapter trains in float32."""
+    """TRL's trainer with what is trained in it: rows come tokenised and labelled, and what is trained is float32."""
     spec, choices, data = prepared.order.spec, prepared.choices, prepared.data
-    teller.start_phase("Adding the adapter", f"rank {spec.lora.r}")
-    targets = choose_target_modules(model, lora=spec.lora)
-    execution = choices.execution
-    assert execution is not None
-    is_packed = execution.kind == "packed"
-    longest = longest_row(prepared.data)
-    collator = (
-        PackedCollator(choices.passes.per_device_train_batch_size, longest=longest, is_filled=choices.device.is_cuda)
-        if is_packed
-        else DataCollatorForLanguageModeling(pad_token_id=prepared.tokenizer.pad_token_id)
-    )
+    targets = tell_what_is_trained(model, spec=spec, teller=teller)
+    is_packed = execution_of(prepared).kind == "packed"
     trainer = (PackedTrainer if is_packed else WatchedTrainer)(
         model=model,
-        args=training_arguments(
-            spec,
-            passes=choices.passes.model_copy(update={"activation_checkpointing": False}) if is_packed else choices.passes,
-            precision=choices.precision,
-            optim=choices.optim,
-            checkpoints=prepared.directory.checkpoints,
-            has_eval=data.eval is not None,
-        ),
-        data_collator=collator,
+        args=arguments_of(prepared),
+        data_collator=collator_of(prepared),
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=prepared.tokenizer,
-        peft_config=lora_config(spec.lora, target_modules=targets),
+        peft_config=None if spec.is_full else lora_config(spec.lora, target_modules=targets),
     )
-    cast_adapter_to_float32(trainer.model)
+    cast_to_float32(trainer.model)
     if isinstance(trainer, PackedTrainer):
-        decoder = Decoder(trainer.model, dtype=getattr(torch, choices.precision.dtype), thrift=thrift_of(execution))
-        trainer.take_packed(PackedRuns(decoder, longest=longest, device=trainer.args.device))
+        decoder = Decoder(
+            trainer.model,
+            dtype=getattr(torch, choices.precision.dtype),
+            thrift=thrift_of(execution_of(prepared)),
+            noise_alpha=spec.training.neftune_noise_alpha,
+        )
+        trainer.take_packed(PackedRuns(decoder, longest=longest_row(data), device=trainer.args.device))
+    elif data.is_binned:
+        check_kept_apart(trainer)
     trainer.teller = teller
     trainer.watched = prepared.watched
     return trainer, watch(trainer, prepared=prepared, targets=targets, teller=teller)
 
 
+def tell_what_is_trained(model: Any, *, spec: FinetuneSpec, teller: Teller) -> tuple[str, ...]:
+    """The layers that get an adapter; none under full fine-tuning."""
+    if spec.is_full:
+        teller.start_phase("Unfreezing the model", "every weight is trained")
+        return ()
+    kind = " with DoRA" if spec.lora.use_dora else ""
+    teller.start_phase("Adding the adapter", f"rank {spec.lora.r}{kind}")
+    targets = choose_target_modules(model, lora=spec.lora)
+    if notice := check_rank(model, r=spec.lora.r, targets=targets):
+        teller.give_notice(notice)
+    return targets
+
+
+def execution_of(prepared: Prepared) -> ExecutionPlan:
+    assert prepared.choices.execution is not None  # the base model is loaded
+    return prepared.choices.execution
+
+
+def arguments_of(prepared: Prepared) -> SFTConfig:
+    spec, choices = prepared.order.spec, prepared.choices
+    return training_arguments(
+        spec,
+        passes=choices.passes,
+        precision=choices.precision,
+        optim=choices.optim,
+        checkpoints=prepared.directory.checkpoints,
+        has_eval=prepared.data.eval is not None,
+        steps=steps_of(spec, rows=len(prepared.data.train)),
+        is_packed=execution_of(prepared).kind == "packed",
+    )
+
+
+def collator_of(prepared: Prepared) -> Any:
+    """Rows of a pass as tensors: end to end for packed passes and for bins, padded to the longest one otherwise."""
+    data = prepared.data
+    if execution_of(prepared).kind == "packed":
+        rows = prepared.choices.passes.per_device_train_batch_size * most_rows_of(data.train)
+        return PackedCollator(rows, longest=longest_row(data), is_filled=prepared.choices.device.is_cuda)
+    return DataCollatorForLanguageModeling(pad_token_id=prepared.tokenizer.pad_token_id, padding_free=data.is_binned)
+
+
 def longest_row(data: PreparedData) -> int:
     """Of both parts, in whole 64s."""
-    most = max(int(lengths_of(part).max()) for part in (data.train, data.eval) if part is not None)
+    most = max(int(row_lengths_of(part).max()) for part in (data.train, data.eval) if part is not None)
     return math.ceil(most / 64) * 64
 
 
 def watch(trainer: WatchedTrainer, *, prepared: Prepared, targets: tuple[str, ...], teller: Teller) -> Progress:
     """Ours beside TRL's own callbacks; what is wrong is found before it is told or saved."""
     before = prepared.checkpoint.figures if prepared.checkpoint is not None else None
+    spec = prepared.order.spec
     divergence = DivergenceWatch(trainer=trainer, state=before.guard if before else None)
+    trainer.best = BestKeeper(
+        training=spec.training,
+        model=trainer.model,
+        folder=prepared.directory.checkpoints / "best",
+        teller=teller,
+        state=before.best if before else None,
+    )
+    trainer.best.take_up(prepared.checkpoint.folder if prepared.checkpoint is not None else None)
     progress = Progress(
         teller=teller,
         stop=prepared.directory.stop,
         make_plan=planner(trainer, prepared=prepared, targets=targets),
         before=before,
-        saves_by_clock=prepared.order.spec.training.save_steps is None,
+        saves_by_clock=spec.training.save_steps is None,
+        evaluates_first=evaluations_decide(spec),
         before_first_step=lambda: take_up(trainer, prepared=prepared, teller=teller),
     )
     trainer.figures = lambda: figures_of(trainer, progress, guard_state=divergence.guard.state)
     trainer.remove_callback(PrinterCallback)  # it prints each log as a dictionary; ours says the same in words
     trainer.add_callback(divergence)
+    trainer.add_callback(trainer.best)
     trainer.add_callback(progress)
     return progress
 
@@ -147,7 +212,7 @@ def take_up(trainer: WatchedTrainer, *, prepared: Prepared, teller: Teller) -> N
             rows_a_pass=prepared.choices.passes.per_device_train_batch_size,
             after_step=trainer.state.global_step,
             last_step=trainer.state.max_steps,
-            is_padded=not isinstance(trainer, PackedTrainer),
+            is_padded=not isinstance(trainer, PackedTrainer) and not prepared.data.is_binned,
         )
         rehearse(trainer, places=places, teller=teller)
     if checkpoint is not None and checkpoint.figures.eval_is_due:

@@ -1,4 +1,4 @@
-"""README.md of an adapter: what it was made from and how, what came out, and how to load it."""
+"""README.md of an adapter or a fine-tuned model: what it was made from and how, what came out, and how to load it."""
 
 from pathlib import Path
 
@@ -7,19 +7,22 @@ from pydantic import BaseModel
 from worker.contract.events import PlanMade, Results
 from worker.contract.orders import WorkOrder
 
+WHOLE_LICENCE_NOTE = "It is a changed copy of a model that has a licence of its own; that licence holds for it too."
 LICENCE_NOTE = "The adapter changes a base model that has a licence of its own; that licence holds for the two together."
 
 
 def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
-    base = order.spec.base_model
+    base, is_full = order.spec.base_model, order.spec.is_full
     name = Path(base.name_or_path).name if base.kind == "folder" else base.name_or_path
+    revision = f" at revision `{base.revision}`" if base.revision else ""
     return "\n".join(
         [
-            *_front_matter(name),
+            *_front_matter(name, is_full=is_full),
             f"# {_one_line(order.job_name)}",
             "",
-            f"A {order.spec.method} adapter for **{name}**" + (f" at revision `{base.revision}`" if base.revision else "") + ".",
-            LICENCE_NOTE,
+            *([f"**{name}**{revision} with every weight fine-tuned."] if is_full else []),
+            *([f"A {order.spec.method} adapter for **{name}**{revision}."] if not is_full else []),
+            WHOLE_LICENCE_NOTE if is_full else LICENCE_NOTE,
             "",
             *_section("Data", _data_rows(order, plan=plan)),
             *_section("Results", _result_rows(results)),
@@ -28,7 +31,7 @@ def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
             "## Load it",
             "",
             "```python",
-            _snippet(name),
+            WHOLE_SNIPPET if is_full else _snippet(name),
             "```",
             "",
             "`sha256sum -c checksums.txt` in this folder checks the files.",
@@ -37,7 +40,9 @@ def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
     )
 
 
-def _front_matter(base: str) -> list[str]:
+def _front_matter(base: str, *, is_full: bool) -> list[str]:
+    if is_full:
+        return ["---", f'base_model: "{base}"', "library_name: transformers", "pipeline_tag: text-generation", "---", ""]
     return ["---", f'base_model: "{base}"', "library_name: peft", "pipeline_tag: text-generation", "tags: [lora]", "---", ""]
 
 
@@ -57,11 +62,12 @@ def _data_rows(order: WorkOrder, *, plan: PlanMade) -> list[tuple[str, str]]:
 
 
 def _result_rows(results: Results) -> list[tuple[str, str]]:
+    best = f"{_number(results.eval_loss)} at step {results.best_step}, the lowest: its weights are these"
     memory = "GPU memory allocated" if results.peak_memory_of == "cuda_allocated" else "resident memory of the process"
     rows = [
         ("Steps", f"{results.steps} ({results.epochs:.2f} epochs)"),
         ("Loss", f"{_number(results.first_loss)} at first, {_number(results.final_loss)} at last"),
-        ("Eval loss", _number(results.eval_loss)),
+        ("Eval loss", best if results.best_step is not None else _number(results.eval_loss)),
         ("Time", f"{results.train_seconds:.0f} s of training"),
         ("Tokens seen", str(results.tokens_seen)),
         ("Peak memory", f"{results.peak_memory_bytes / 2**30:.2f} GiB ({memory})"),
@@ -71,7 +77,8 @@ def _result_rows(results: Results) -> list[tuple[str, str]]:
 
 def _setting_rows(order: WorkOrder) -> list[tuple[str, str]]:
     spec = order.spec
-    blocks: list[BaseModel] = [spec.quantization, spec.lora, spec.optimizer, spec.training, spec.data]
+    adapter: list[BaseModel] = [] if spec.is_full else [spec.lora]
+    blocks: list[BaseModel] = [spec.objective, spec.quantization, *adapter, spec.optimizer, spec.training, spec.data]
     values = [item for block in blocks for item in block.model_dump(mode="json").items()]
     return [(f"`{name}`", _shown(value)) for name, value in values if name != "kind" and value is not None]
 
@@ -86,6 +93,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = AutoModelForCausalLM.from_pretrained("{base}", dtype="auto")
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'''
+
+
+WHOLE_SNIPPET = '''from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'''
 
 

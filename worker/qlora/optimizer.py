@@ -7,8 +7,9 @@ import torch
 
 from worker.contract.optimizer import Optimizer, is_paged
 from worker.qlora.precision import Device
+from worker.qlora.schedule import schedule_arguments
 
-UNPAGED_TWIN = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit", "paged_lion_8bit": "lion_8bit"}
+UNPAGED_TWIN = {"paged_adamw_32bit": "adamw_torch", "paged_ademamix_32bit": "ademamix"}  # else the name without paged_
 PAGED_FROM = 100_000  # bitsandbytes pages the states of tensors with at least this many elements
 
 
@@ -16,14 +17,14 @@ def choose_optimizer(optimizer: Optimizer, *, device: Device) -> tuple[str, str]
     """The optimizer that runs, and a notice when it is not the one that was asked for."""
     if device.is_cuda or not is_paged(optimizer.optim):
         return optimizer.optim, ""
-    twin = UNPAGED_TWIN[optimizer.optim]
+    twin = UNPAGED_TWIN.get(optimizer.optim, optimizer.optim.removeprefix("paged_"))
     return (
         twin,
         f"{optimizer.optim} pages its states out of GPU memory; on the CPU its unpaged twin {twin} runs, with the same arithmetic.",
     )
 
 
-def optimizer_arguments(optimizer: Optimizer, *, optim: str) -> dict[str, Any]:
+def optimizer_arguments(optimizer: Optimizer, *, optim: str, steps: int) -> dict[str, Any]:
     """The contract's fields as TrainingArguments."""
     return {
         "optim": optim,
@@ -31,6 +32,7 @@ def optimizer_arguments(optimizer: Optimizer, *, optim: str) -> dict[str, Any]:
         "weight_decay": optimizer.weight_decay,
         "max_grad_norm": optimizer.max_grad_norm,
         "lr_scheduler_type": optimizer.lr_scheduler_type,
+        "lr_scheduler_kwargs": schedule_arguments(optimizer, steps=steps),
         "warmup_steps": int(optimizer.warmup_steps) if optimizer.warmup_steps >= 1 else optimizer.warmup_steps,
     }
 

@@ -30,11 +30,24 @@ class Precision:
     notices: tuple[str, ...] = ()
 
 
-def choose_precision(quantization: Quantization, training: Training, *, device: Device) -> Precision:
+def choose_precision(quantization: Quantization, training: Training, *, device: Device, is_full: bool = False) -> Precision:
+    """`is_full`: every weight is trained, so all are kept in float32, whatever type they compute in (docs/decisions)."""
     asked = quantization.bnb_4bit_compute_dtype if isinstance(quantization, BitsAndBytes4Bit) else quantization.dtype
     dtype, dtype_notice = choose_dtype(asked, device=device)
     bf16, fp16, mixed_notice = choose_mixed(training, dtype=dtype, device=device)
-    return Precision(dtype=dtype, bf16=bf16, fp16=fp16, notices=tuple(notice for notice in (dtype_notice, mixed_notice) if notice))
+    notices = [notice for notice in (dtype_notice, mixed_notice) if notice]
+    if is_full and dtype != "float32":
+        notices.append(_in_float32("bfloat16" if bf16 else "float16" if fp16 else "float32", asked=asked))
+        dtype = "float32"
+    return Precision(dtype=dtype, bf16=bf16, fp16=fp16, notices=tuple(notices))
+
+
+def _in_float32(computed: str, *, asked: ComputeDtype) -> str:
+    """A bfloat16 keeps 8 bits: at usual learning rates most updates are smaller than its last one and would be rounded away."""
+    return (
+        "Every weight is kept in float32 while it trains, so that small updates count; "
+        f"products are computed in {computed}, and the model is saved in {asked}."
+    )
 
 
 def choose_dtype(asked: ComputeDtype, *, device: Device) -> tuple[ComputeDtype, str]:

@@ -42,11 +42,14 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         make_plan: Callable[[int], PlanMade],
         before: Figures | None = None,
         saves_by_clock: bool = False,
+        evaluates_first: bool = False,
         before_first_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.teller = teller
         self.stop = stop
         self.make_plan = make_plan
+        self.evaluates_first = evaluates_first
+        """Before a pause: what the evaluation finds may end the run or change its learning rate."""
         self.before_first_step = before_first_step
         self.plan: PlanMade | None = None
         self.stop_word: StopWord | None = None
@@ -93,8 +96,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         control.should_training_stop = True
         if word != "pause":  # a paused run logs where it would have logged, so that its points stay those of one that was not
             control.should_log = word == "stop_and_save"
-        self.eval_is_due = word == "pause" and control.should_evaluate
-        control.should_evaluate = False
+        evaluates = word == "pause" and control.should_evaluate
+        self.eval_is_due = evaluates and not self.evaluates_first
+        control.should_evaluate = evaluates and self.evaluates_first
         control.should_save = word == "pause"
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -13,25 +13,27 @@ from worker.qlora.adapter import save_adapter
 from worker.qlora.base_model import check_model_folder, load_base_model, load_tokenizer, read_config
 from worker.qlora.checkpoint import Checkpoint, unfinished_folder
 from worker.qlora.data_order import DataOrder
-from worker.qlora.dataset import check_dataset_file, lines_of, prepare_data
+from worker.qlora.dataset import check_dataset_file, lines_of, prepare_data, row_lengths_of
 from worker.qlora.device import find_device
 from worker.qlora.failures import RunFailed, failing_at
-from worker.qlora.lora import count_parameters
 from worker.qlora.making import make_trainer, with_execution
 from worker.qlora.memory import sampled_while_loading
 from worker.qlora.optimizer import choose_optimizer
 from worker.qlora.packed.refusing import why_not_packed
 from worker.qlora.packed_training import ELEMENTWISE
 from worker.qlora.passes import read_pass_plan
+from worker.qlora.positions import check_lengths
 from worker.qlora.precision import choose_precision
 from worker.qlora.prepared import Prepared
 from worker.qlora.progress import Progress
 from worker.qlora.quantization import describe
 from worker.qlora.resuming import check_restored, find_checkpoint, tell_where
+from worker.qlora.schedule import check_schedule
 from worker.qlora.settings import settings_of
 from worker.qlora.stopping import StopWord, read_stop
 from worker.qlora.summary import Choices, made_by, results_of, results_without_training
 from worker.qlora.telling import Teller
+from worker.qlora.trained import count_parameters
 from worker.qlora.training import Watched, WatchedTrainer
 
 
@@ -61,9 +63,9 @@ def clear_directory(directory: RunDirectory) -> None:
 
 def choose(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> Choices:
     device = find_device()
-    precision = choose_precision(order.spec.quantization, order.spec.training, device=device)
+    precision = choose_precision(order.spec.quantization, order.spec.training, device=device, is_full=order.spec.is_full)
     optim, notice = choose_optimizer(order.spec.optimizer, device=device)
-    for text in (*precision.notices, notice):
+    for text in (*precision.notices, notice, check_schedule(order.spec.optimizer)):
         if text:
             teller.give_notice(text)
     passes = read_pass_plan(directory.pass_plan, training=order.spec.training)
@@ -75,10 +77,12 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
     teller.start_phase("Reading data", f"{order.dataset_name}, {order.dataset.rows} rows")
     check_dataset_file(directory.dataset, dataset=order.dataset)
     check_model_folder(directory.model)
-    tokenizer = load_tokenizer(directory.model)
+    config, tokenizer = read_config(directory.model), load_tokenizer(directory.model)
     data = prepare_data(directory.dataset, spec=spec, tokenizer=tokenizer)
-    for notice in data.notices:
-        teller.give_notice(notice)
+    longest = max(int(row_lengths_of(part).max()) for part in (data.train, data.eval) if part is not None)
+    for notice in (*data.notices, check_lengths(config, longest=longest)):
+        if notice:
+            teller.give_notice(notice)
     watched = Watched(
         order=order,
         data_order=DataOrder(rows=len(data.train), effective_batch=spec.training.effective_batch, seed=spec.training.seed),
@@ -87,7 +91,7 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
             order,
             model=directory.model,
             optim=choices.optim,
-            states=states_of(order, directory=directory, choices=choices),
+            states=states_of(order, config=config, choices=choices),
             rows_sha256=data.rows_sha256,
         ),
         made_by=made_by(order, choices=choices),
@@ -97,8 +101,8 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
     return Prepared(order, directory, choices, tokenizer, data, watched, checkpoint)
 
 
-def states_of(order: WorkOrder, *, directory: RunDirectory, choices: Choices) -> str:
-    why_not = why_not_packed(read_config(directory.model), spec=order.spec, precision=choices.precision)
+def states_of(order: WorkOrder, *, config: Any, choices: Choices) -> str:
+    why_not = why_not_packed(config, spec=order.spec, precision=choices.precision)
     return "one tensor" if not why_not and choices.optim in ELEMENTWISE else "a tensor a weight"
 
 
@@ -128,7 +132,7 @@ def train(trainer: WatchedTrainer, *, progress: Progress, prepared: Prepared) ->
     checkpoint, word = prepared.checkpoint, read_stop(prepared.directory.stop)
     if checkpoint is None:
         trainer.train()
-    elif checkpoint.step >= checkpoint.figures.max_steps or word == "stop_and_save":
+    elif checkpoint.step >= checkpoint.figures.max_steps or checkpoint.figures.best.is_over or word == "stop_and_save":
         restore_without_training(trainer, progress=progress, checkpoint=checkpoint, word=word)
     else:
         trainer.train(resume_from_checkpoint=str(checkpoint.folder))
@@ -154,9 +158,10 @@ def finish(trainer: WatchedTrainer, *, progress: Progress, prepared: Prepared, t
     with failing_at(lambda: trainer.state.global_step):
         if prepared.data.eval is not None and progress.eval_step != trainer.state.global_step and word is None:
             trainer.evaluate()
-        results = results_of(trainer, progress)
+        best_step = trainer.best.take_back(step=trainer.state.global_step)
+        results = results_of(trainer, progress, best_step=best_step)
         assert progress.plan is not None  # training began
-        teller.start_phase("Saving", "the adapter, its card and its checksums")
+        teller.start_phase("Saving", f"the {'model' if prepared.order.spec.is_full else 'adapter'}, its card and its checksums")
         save_adapter(
             prepared.directory.adapter,
             model=trainer.model,

@@ -51,6 +51,8 @@ def _placed(optimizer: Any, parameter: Any, name: str, value: Any) -> Any:
         return value
     if name not in PAGED:
         return value.to(parameter.device)
-    buffer = optimizer.get_state_buffer(parameter, dtype=value.dtype)
+    # AdEMAMix keeps two averages in one tensor
+    make = optimizer.get_state_buffer if value.shape == parameter.shape else optimizer._get_state_double_buffer
+    buffer = make(parameter, dtype=value.dtype)
     buffer.copy_(value)
     return buffer

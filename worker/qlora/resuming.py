@@ -8,6 +8,8 @@ from typing import Any
 
 from worker.contract.events import CheckpointRejected
 from worker.contract.orders import WorkOrder
+from worker.contract.plan import ExecutionPlan, PassPlan
+from worker.contract.training import Training
 from worker.qlora.checkpoint import Checkpoint, Unusable, newest_first, step_of, verify
 from worker.qlora.failures import RunFailed
 from worker.qlora.settings import Settings
@@ -61,12 +63,23 @@ def tell_where(checkpoint: Checkpoint | None, *, order: WorkOrder, made_by: dict
         )
 
 
+def kept_execution(checkpoint: Checkpoint | None, *, training: Training) -> ExecutionPlan | None:
+    """How the checkpoint's run was executed: going on in the same way gives the same numbers to the last bit.
+
+    None when other passes are asked for now: then they are what is wanted.
+    """
+    if checkpoint is None or checkpoint.made_by.get("asked") != PassPlan.as_asked(training).model_dump():
+        return None
+    execution = checkpoint.made_by.get("execution")
+    return ExecutionPlan.model_validate(execution) if execution else None
+
+
 def check_restored(model: Any, *, checkpoint: Checkpoint, trainable: int) -> None:
     """One adapter, of the size it had: PEFT would also train a second one beside it without a word."""
-    names = list(model.peft_config)
+    names = list(getattr(model, "peft_config", {"the whole model": None}))
     if len(names) != 1 or trainable != checkpoint.figures.trainable_parameters:
         raise RunFailed(
             "internal",
-            f"After the checkpoint of step {checkpoint.step} was loaded, the model has the adapters {', '.join(names)} "
+            f"After the checkpoint of step {checkpoint.step} was loaded, what is trained is {', '.join(names)} "
             f"with {trainable:,} trained parameters instead of {checkpoint.figures.trainable_parameters:,}.",
         )

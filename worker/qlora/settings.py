@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.contract.orders import WorkOrder
+from worker.contract.spec import FinetuneSpec
 
 Settings = dict[str, Any]
 WITHOUT_EFFECT = (
@@ -17,7 +18,6 @@ WITHOUT_EFFECT = (
     "training.gradient_accumulation_steps",
     "training.activation_checkpointing",
     "training.logging_steps",
-    "training.eval_steps",
     "training.save_steps",
 )
 REASON_CHARS = 400
@@ -27,8 +27,9 @@ SAMPLE_BYTES = 1 << 20
 def settings_of(order: WorkOrder, *, model: Path, optim: str, states: str, rows_sha256: str) -> Settings:
     """`optim` is the optimizer that really runs, `states` how it keeps its states: those of another one cannot be loaded."""
     flat = flattened(order.spec.model_dump(mode="json"))
+    without_effect = WITHOUT_EFFECT if evaluations_decide(order.spec) else (*WITHOUT_EFFECT, "training.eval_steps")
     return {
-        **{name: value for name, value in flat.items() if name not in WITHOUT_EFFECT},
+        **{name: value for name, value in flat.items() if name not in without_effect},
         "training.effective_batch": order.spec.training.effective_batch,
         "optimizer.optim": optim,
         "optimizer's states": states,
@@ -36,6 +37,13 @@ def settings_of(order: WorkOrder, *, model: Path, optim: str, states: str, rows_
         "tokenised rows": rows_sha256,
         "base model's weights": fingerprint(model),
     }
+
+
+def evaluations_decide(spec: FinetuneSpec) -> bool:
+    """What the run does depends on when it is evaluated."""
+    training = spec.training
+    is_watched = training.load_best_model_at_end or training.early_stopping_patience is not None
+    return is_watched or spec.optimizer.lr_scheduler_type == "reduce_lr_on_plateau"
 
 
 def flattened(value: dict[str, Any], *, prefix: str = "") -> Settings:

@@ -9,10 +9,10 @@ from worker.contract.orders import WorkOrder
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.qlora.dataset import PreparedData
 from worker.qlora.figures import Figures
-from worker.qlora.lora import count_parameters
 from worker.qlora.memory import peak_memory
 from worker.qlora.precision import Device, Precision
 from worker.qlora.progress import Progress
+from worker.qlora.trained import count_parameters
 from worker.qlora.training import WatchedTrainer
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets")
@@ -50,7 +50,8 @@ def plan_of(
     return PlanMade(
         max_steps=steps,
         epochs=steps * order.spec.training.effective_batch / len(data.train),
-        train_rows=len(data.train),
+        train_rows=data.train_rows,
+        train_bins=len(data.train) if data.is_binned else None,
         eval_rows=len(data.eval) if data.eval is not None else 0,
         train_tokens=data.train_tokens,
         trained_tokens=data.trained_tokens,
@@ -91,6 +92,8 @@ def made_by(order: WorkOrder, *, choices: Choices) -> dict[str, Any]:
         "fence": order.fence,
         "device": choices.device.name,
         "computes_in": choices.computes_in,
+        "asked": PassPlan.as_asked(order.spec.training).model_dump(),
+        "execution": choices.execution.model_dump() if choices.execution is not None else None,
         "versions": versions(),
     }
 
@@ -111,6 +114,7 @@ def figures_of(trainer: WatchedTrainer, progress: Progress, *, guard_state: Any)
         logged_step=trainer._globalstep_last_logged,
         pending_loss=float(trainer._tr_loss),
         guard=guard_state,
+        best=trainer.best.state,
     )
 
 
@@ -126,14 +130,16 @@ def tokens_of(trainer: WatchedTrainer) -> int:
     return int(trainer._total_train_tokens)
 
 
-def results_of(trainer: WatchedTrainer, progress: Progress) -> Results:
+def results_of(trainer: WatchedTrainer, progress: Progress, *, best_step: int | None = None) -> Results:
+    """`best_step`: whose weights are the result, when they are not those of the last step."""
     peak, of = peak_memory()
     return Results(
         steps=trainer.state.global_step,
         epochs=float(trainer.state.epoch or 0),
         first_loss=progress.first_loss,
         final_loss=progress.final_loss,
-        eval_loss=progress.eval_loss,
+        eval_loss=progress.eval_loss if best_step is None else trainer.best.state.loss,
+        best_step=best_step,
         train_seconds=progress.train_seconds,
         tokens_seen=tokens_of(trainer),
         peak_memory_bytes=peak,

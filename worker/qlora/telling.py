@@ -68,15 +68,18 @@ def failure_in_words(failure: TrainingFailed) -> str:
 
 def plan_in_words(plan: PlanMade) -> str:
     """The plan with its arithmetic, so that a wrong number is seen before hours are spent."""
-    rows = plan.max_steps * plan.effective_batch
+    one = "bins" if plan.train_bins else "rows"
+    taken = plan.max_steps * plan.effective_batch
+    targets = ", ".join(plan.target_modules) or "the whole model"
+    whole = f"{plan.train_bins} bins with {plan.train_rows} rows" if plan.train_bins else f"{plan.train_rows} rows"
     share = 100 * plan.trainable_parameters / plan.parameters
-    passes = f"{plan.passes_a_step} × {plan.rows_a_pass} rows a step"
+    passes = f"{plan.passes_a_step} × {plan.rows_a_pass} {one} a step"
     return "; ".join(
         (
-            f"Plan: {plan.max_steps} steps × {plan.effective_batch} rows = {rows} rows, {plan.epochs:.2f} epochs of {plan.train_rows} rows",
+            f"Plan: {plan.max_steps} steps × {plan.effective_batch} {one} = {taken} {one}, {plan.epochs:.2f} epochs of {whole}",
             f"{plan.train_tokens} tokens, loss on {plan.trained_tokens} of them: {plan.mask}",
             f"{plan.cut_rows} rows cut, {plan.eval_rows} held out",
-            f"{plan.trainable_parameters:,} of {plan.parameters:,} parameters trained ({share:.2f} %): {', '.join(plan.target_modules)}",
+            f"{plan.trainable_parameters:,} of {plan.parameters:,} parameters trained ({share:.2f} %): {targets}",
             f"{passes}, activation checkpointing {'on' if plan.activation_checkpointing else 'off'}",
             f"{plan.optim} on {plan.device}",
         )

@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from trl import SFTConfig
 
@@ -20,8 +18,10 @@ from worker.contract.plan import PassPlan
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.adapter import write_weights
 from worker.qlora.advice import advice_for
+from worker.qlora.best import BestKeeper
 from worker.qlora.checkpoint import publish_checkpoint, rotate_checkpoints, unfinished_folder
 from worker.qlora.data_order import DataOrder, EpochSampler
+from worker.qlora.dataset import Lines
 from worker.qlora.evaluation import EvaluatingTrainer
 from worker.qlora.failures import Diverged, failing_at
 from worker.qlora.figures import Figures
@@ -33,8 +33,17 @@ from worker.qlora.settings import Settings
 
 
 def training_arguments(
-    spec: FinetuneSpec, *, passes: PassPlan, precision: Precision, optim: str, checkpoints: Path, has_eval: bool
+    spec: FinetuneSpec,
+    *,
+    passes: PassPlan,
+    precision: Precision,
+    optim: str,
+    checkpoints: Path,
+    has_eval: bool,
+    steps: int,
+    is_packed: bool,
 ) -> SFTConfig:
+    """`steps`: how many the run makes. Packed passes recompute layers and add noise themselves: transformers must not as well."""
     training = spec.training
     arguments = SFTConfig(
         output_dir=str(checkpoints),
@@ -60,18 +69,21 @@ def training_arguments(
         dataset_kwargs={"skip_prepare_dataset": True},
         report_to="none",
         disable_tqdm=True,
-        **optimizer_arguments(spec.optimizer, optim=optim),
-        **checkpointing_arguments(passes, names={field.name for field in fields(SFTConfig)}),
+        neftune_noise_alpha=None if is_packed else training.neftune_noise_alpha,
+        **optimizer_arguments(spec.optimizer, optim=optim, steps=steps),
+        **checkpointing_arguments(
+            passes.activation_checkpointing and not is_packed, names={field.name for field in fields(SFTConfig)}
+        ),
     )
     # Where several GPUs are visible, transformers would wrap the model in DataParallel, which 4-bit layers do not survive.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
 
-def checkpointing_arguments(passes: PassPlan, *, names: set[str]) -> dict[str, Any]:
+def checkpointing_arguments(is_on: bool, *, names: set[str]) -> dict[str, Any]:
     """The switch under the name this transformers knows: activation_checkpointing from 5.23 on, gradient_checkpointing before."""
     name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
-    return {name: passes.activation_checkpointing, f"{name}_kwargs": {"use_reentrant": False}}
+    return {name: is_on, f"{name}_kwargs": {"use_reentrant": False}}
 
 
 @dataclass(frozen=True)
@@ -80,8 +92,7 @@ class Watched:
 
     order: WorkOrder
     data_order: DataOrder
-    lines: npt.NDArray[np.int64]
-    """Line of the dataset file, of each training row."""
+    lines: Lines
     settings: Settings
     made_by: dict[str, Any]
 
@@ -90,6 +101,7 @@ class WatchedTrainer(EvaluatingTrainer):
     """SFTTrainer that fails at the first number that is none, and whose checkpoints are whole or absent."""
 
     watched: Watched
+    best: BestKeeper
     figures: Callable[[], Figures]
     """What a checkpoint says of the run so far."""
     _step_loss = 0.0
@@ -127,7 +139,7 @@ class WatchedTrainer(EvaluatingTrainer):
             epoch=step / order.steps_an_epoch,
             names_rows=names_rows,
         )
-        rows = sorted(self.watched.lines[order.of_step(step)].tolist()) if names_rows else []
+        rows = self.watched.lines.of(order.of_step(step)) if names_rows else []
         return Diverged(what, step=step, advice=advice, rows=tuple(rows))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
@@ -137,14 +149,19 @@ class WatchedTrainer(EvaluatingTrainer):
         super().log(*args, **kwargs)
         self.state.log_history.clear()  # the events have it; in a checkpoint it would grow with every step
 
+    def _determine_best_metric(self, *args: Any, **kwargs: Any) -> bool:
+        """Ours to watch (best.py). transformers would write the checkpoint's path on the worker into its state."""
+        return False
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(unfinished_folder(Path(self.args.output_dir)))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """The adapter alone. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
+        """What is trained, and the best of it. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
         assert output_dir is not None
         write_weights(Path(output_dir), model=self.model, order=self.watched.order)
         (Path(output_dir) / "README.md").unlink(missing_ok=True)  # PEFT's empty card
+        self.best.put_into(Path(output_dir))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoints = Path(self.args.output_dir)

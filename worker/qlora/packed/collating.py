@@ -19,6 +19,7 @@ class PackedCollator:
     """
 
     rows_a_pass: int
+    """At most: under packing of all bins of a pass together."""
     longest: int
     """No row has more tokens. Attention is laid out for rows of this length."""
     is_filled: bool
@@ -31,9 +32,10 @@ class PackedCollator:
         ends = [0]
         for row in rows:
             ids += row["input_ids"]
-            labels += [*row["labels"][1:], UNTRAINED]  # each token learns the next one of its own row
-            positions += range(len(row["input_ids"]))
-            ends.append(len(ids))
+            for own in _own_labels(row):
+                labels += [*own[1:], UNTRAINED]  # each token learns the next one of its own row
+                positions += range(len(own))
+                ends.append(len(labels))
         tokens, trained = len(ids), sum(label != UNTRAINED for label in labels)
         self._fill(ids, labels, positions, ends)
         return {
@@ -64,6 +66,16 @@ class PackedCollator:
     def _most_rows(self, filled: int) -> int:
         """Equal for all passes of one filled length."""
         return self.rows_a_pass + (ceil(_step(filled) / self.longest) if self.is_filled else 0)
+
+
+def _own_labels(row: dict[str, Any]) -> list[list[int]]:
+    """Of each of the rows that share a bin; a row without `seq_lengths` is one by itself."""
+    labels, begin = row["labels"], 0
+    found = []
+    for length in row.get("seq_lengths") or [len(labels)]:
+        found.append(labels[begin : begin + length])
+        begin += length
+    return found
 
 
 def _step(tokens: int) -> int:

@@ -12,6 +12,7 @@ from worker.qlora.packed.attention import Heads, PackedAttention, Rows
 from worker.qlora.packed.dropping import Drop
 from worker.qlora.packed.flat_adapter import FlatAdapter, is_adapted
 from worker.qlora.packed.loss import HeadLoss
+from worker.qlora.packed.noise import Noise
 from worker.qlora.packed.product import FrozenGroup, LoraProduct
 from worker.qlora.packed.recomputing import HostShelf, RecomputedLayer
 
@@ -61,7 +62,10 @@ class Thrift:
 class Decoder:
     """Reads the weights of a PEFT model in place; knows nothing of trainers."""
 
-    def __init__(self, model: Any, *, dtype: torch.dtype, thrift: Thrift, adapter: str = "default") -> None:
+    def __init__(
+        self, model: Any, *, dtype: torch.dtype, thrift: Thrift, adapter: str = "default", noise_alpha: float | None = None
+    ) -> None:
+        self._noise_alpha = noise_alpha
         self._causal = model.get_base_model()
         self._inner = self._causal.model
         self._dtype, self._thrift = dtype, thrift
@@ -77,6 +81,8 @@ class Decoder:
     def loss(self, given: Pass, *, is_training: bool = True) -> Tensor:
         """Σ of the trained tokens' losses × scale. Its backward adds to the adapter's gradients."""
         x = self._inner.embed_tokens(given.ids).to(self._dtype)
+        if is_training and self._noise_alpha is not None:
+            x = Noise(self._noise_alpha, given.seed)(x, given.ends)
         cos, sin = self._inner.rotary_emb(x[None], given.positions[None])
         rows = Rows(given.ends, given.longest, cos[0], sin[0])
         dropout = self._dropout if is_training else 0.0

@@ -94,6 +94,24 @@ def cross_entropy(logits: Tensor, labels: Tensor, losses: Tensor, *, scale: Tens
 
 
 @triton.jit
+def _noisy(source, target, reach, seed, salt, width, BLOCK: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(source + token * width + at, mask=at < width).to(tl.float32)
+    drawn = 2 * tl.rand(tl.load(seed) * 4096 + salt, token * width + at) - 1
+    tl.store(target + token * width + at, (x + drawn * tl.load(reach + token)).to(target.dtype.element_ty), mask=at < width)
+
+
+def noisy(x: Tensor, *, reach: Tensor, seed: Tensor, salt: int) -> Tensor:
+    """x (tokens, n), contiguous; reach (tokens,) float32: each number moves by less than its token's."""
+    x = x.contiguous()
+    target = torch.empty_like(x)
+    tokens, width = x.shape
+    _noisy[(tokens, triton.cdiv(width, 1024))](x, target, reach, seed, salt, width, BLOCK=1024, num_warps=4)
+    return target
+
+
+@triton.jit
 def _drop(source, target, seed, salt, share, begin, width, BLOCK: tl.constexpr):
     token = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

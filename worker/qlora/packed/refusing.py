@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from worker.contract.quantization import BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.precision import Precision
 
@@ -20,7 +21,13 @@ def why_not_packed(config: Any, *, spec: FinetuneSpec, precision: Precision) -> 
         return f"its activation is {config.hidden_act}"
     if (window := _window(config)) is not None and window < spec.training.max_length:
         return f"its attention sees {window:,} tokens back, fewer than the max length"
-    targets = () if spec.lora.target_modules == "auto" else spec.lora.target_modules
+    if spec.is_full:
+        return "every weight is trained, not an adapter beside them"
+    if isinstance(spec.quantization, BitsAndBytes8Bit):
+        return "the base model is in 8 bits"
+    if spec.lora.use_dora:
+        return "DoRA needs the length of each weight column anew in every pass"
+    targets = () if isinstance(spec.lora.target_modules, str) else spec.lora.target_modules
     if others := sorted({target.rsplit(".", 1)[-1] for target in targets} - HANDLED):
         return f"adapters are asked for on {', '.join(others)}"
     if spec.lora.bias != "none":
