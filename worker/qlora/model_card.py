@@ -20,8 +20,9 @@ def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
             *_front_matter(name, is_full=is_full),
             f"# {_one_line(order.job_name)}",
             "",
-            *([f"**{name}**{revision} with every weight fine-tuned."] if is_full else []),
-            *([f"A {order.spec.method} adapter for **{name}**{revision}."] if not is_full else []),
+            f"**{name}**{revision}, every weight fine-tuned."
+            if is_full
+            else f"A {order.spec.method} adapter for **{name}**{revision}.",
             WHOLE_LICENCE_NOTE if is_full else LICENCE_NOTE,
             "",
             *_section("Data", _data_rows(order, plan=plan)),
@@ -96,10 +97,10 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'''
 
 
-WHOLE_SNIPPET = '''from transformers import AutoModelForCausalLM, AutoTokenizer
+WHOLE_SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'''
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
 
 
 def _number(value: float | None) -> str:

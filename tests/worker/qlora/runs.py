@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.worker.tiny_tokenizer import tiny_tokenizer
-from worker.contract.events import AnyEvent, TrainingEnded, TrainingFailed, parse_event
+from worker.contract.events import AnyEvent, MetricsLogged, TrainingEnded, TrainingFailed, parse_event
 from worker.contract.run_directory import RunDirectory
 
 ROWS = [
@@ -22,6 +22,16 @@ ROWS = [
         ("who goes", "she goes"),
     ]
 ] * 2
+FILES = {
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "chat_template.jinja",
+    "checksums.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "training_spec.json",
+}
 EXACT = {  # float32 throughout, no dropout: the same losses on every machine to four digits
     "lora": {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0},
     "quantization": {"kind": "bitsandbytes_4bit", "bnb_4bit_compute_dtype": "float32"},
@@ -61,15 +71,20 @@ def write_run(
     rows: list[dict[str, Any]] | bytes = ROWS,
     name: str = "Tiny",
     execution: str = "auto",
+    finetuning_type: str = "lora",
     **blocks: dict[str, Any],
 ) -> RunDirectory:
     """A run directory as the agent makes it. Blocks of the spec are laid over EXACT."""
     folder.mkdir(parents=True)
     content = rows if isinstance(rows, bytes) else "".join(json.dumps(row) + "\n" for row in rows).encode()
-    spec: dict[str, Any] = {"base_model": {"kind": "folder", "name_or_path": str(model)}, "plan": {"execution": execution}}
+    spec: dict[str, Any] = {
+        "base_model": {"kind": "folder", "name_or_path": str(model)},
+        "plan": {"execution": execution},
+        "finetuning_type": finetuning_type,
+    }
     for block in {**EXACT, **blocks}:
         merged = {**EXACT.get(block, {}), **blocks.get(block, {})}
-        spec[block] = blocks[block] if block == "quantization" and block in blocks else merged
+        spec[block] = blocks[block] if block in blocks and block in ("quantization", "objective") else merged
     dataset = {
         "version_id": 1,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -120,3 +135,11 @@ def failed(run: RunDirectory) -> TrainingFailed:
     last = events_of(run)[-1]
     assert isinstance(last, TrainingFailed), last
     return last
+
+
+def losses(run: RunDirectory) -> list[float]:
+    return [event.loss for event in told(run, MetricsLogged) if event.loss is not None]
+
+
+def eval_losses(run: RunDirectory) -> dict[int, float]:
+    return {event.step: event.eval_loss for event in told(run, MetricsLogged) if event.eval_loss is not None}
