@@ -64,6 +64,20 @@ def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def make_tiny_gpt_neox(folder: Path) -> Path:
+    """A family that does not run packed."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = GPTNeoXConfig(
+        vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, bos_token_id=None, max_position_embeddings=256, **sizes
+    )
+    GPTNeoXForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def write_run(
     folder: Path,
     *,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.qlora.runs import ROWS, told, train, write_run
+from tests.worker.qlora.runs import ROWS, make_tiny_gpt_neox, told, train, write_run
 from worker.contract.events import MetricsLogged, PlanMade
 from worker.contract.run_directory import RunDirectory
 
@@ -50,21 +50,7 @@ def test_plain_execution_says_why(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_another_architecture_goes_trls_way(tmp_path: Path) -> None:
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-    from tests.worker.tiny_tokenizer import tiny_tokenizer
-
-    tokenizer = tiny_tokenizer()
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 256,
-    }
-    config = GPTNeoXConfig(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, bos_token_id=None, **sizes)
-    GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
+    make_tiny_gpt_neox(tmp_path / "model")
     run = trained(tmp_path / "run", model=tmp_path / "model", execution="auto", training={"max_steps": 1})
     plan = told(run, PlanMade)[0].execution
     assert plan.kind == "plain"

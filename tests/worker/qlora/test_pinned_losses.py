@@ -33,7 +33,10 @@ IN_4_BITS = {"kind": "bitsandbytes_4bit", "bnb_4bit_compute_dtype": "float32"}
 PINNED: dict[str, tuple[dict[str, Any], list[float]]] = {
     "QLoRA": ({}, [5.7886, 5.7102, 5.6249, 5.5704]),
     "fp4": ({"quantization": {**IN_4_BITS, "bnb_4bit_quant_type": "fp4"}}, [5.7847, 5.7125, 5.6362, 5.5741]),
-    "without double quantisation": ({"quantization": {**IN_4_BITS, "bnb_4bit_use_double_quant": False}}, [5.7886, 5.7098, 5.6251, 5.5702]),
+    "without double quantisation": (
+        {"quantization": {**IN_4_BITS, "bnb_4bit_use_double_quant": False}},
+        [5.7886, 5.7098, 5.6251, 5.5702],
+    ),
     "8 bits": ({"quantization": {"kind": "bitsandbytes_8bit", "dtype": "float32"}}, [5.7856, 5.7174, 5.6279, 5.5720]),
     "LoRA": ({"quantization": FLOAT32}, [5.7859, 5.7176, 5.6299, 5.5727]),
     "DoRA": ({"quantization": FLOAT32, "lora": {"use_dora": True}}, [5.7859, 5.7043, 5.6294, 5.5720]),
