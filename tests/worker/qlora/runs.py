@@ -157,3 +157,15 @@ def losses(run: RunDirectory) -> list[float]:
 
 def eval_losses(run: RunDirectory) -> dict[int, float]:
     return {event.step: event.eval_loss for event in told(run, MetricsLogged) if event.eval_loss is not None}
+
+
+def held_out_row(run: RunDirectory) -> dict[str, Any]:
+    from worker.contract.orders import WorkOrder
+    from worker.qlora.base_model import load_tokenizer
+    from worker.qlora.dataset import prepare_data
+
+    order = WorkOrder.model_validate_json(run.order.read_bytes())
+    data = prepare_data(run.dataset, spec=order.spec, tokenizer=load_tokenizer(run.model))
+    assert data.eval is not None
+    (row,) = list(data.eval)
+    return dict(row)

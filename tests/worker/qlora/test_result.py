@@ -3,13 +3,11 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.worker.qlora.runs import FILES, ended, losses, train, write_run
+from tests.worker.qlora.runs import FILES, ended, held_out_row, losses, train, write_run
 from worker.contract.orders import ArtifactFile
-from worker.contract.run_directory import RunDirectory
 
 pytestmark = pytest.mark.torch
 
@@ -59,15 +57,3 @@ def test_peft_loads_the_adapter_and_sees_the_loss_it_was_saved_with(tmp_path: Pa
     with torch.no_grad():
         loss = adapted(input_ids=torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])).loss.item()
     assert loss == pytest.approx(ended(run).results.eval_loss, abs=1e-4)
-
-
-def held_out_row(run: RunDirectory) -> dict[str, Any]:
-    from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
-    from worker.qlora.dataset import prepare_data
-
-    order = WorkOrder.model_validate_json(run.order.read_bytes())
-    data = prepare_data(run.dataset, spec=order.spec, tokenizer=load_tokenizer(run.model))
-    assert data.eval is not None
-    (row,) = list(data.eval)
-    return dict(row)

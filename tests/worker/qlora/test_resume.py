@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.worker.qlora.interruptions import go_on, pause_after, points
 from tests.worker.qlora.runs import ended, told, train, write_run
 from worker.contract.events import CheckpointSaved, MetricsLogged, PlanMade
 from worker.contract.run_directory import RunDirectory
@@ -44,16 +45,6 @@ def hard(**training: Any) -> dict[str, dict[str, Any]]:
     return {**HARD, "training": {**HARD["training"], **training}}
 
 
-def points(run: RunDirectory) -> dict[tuple[int, str], float]:
-    """Every number on the charts by step; of steps that were told twice the later."""
-    found = {}
-    for event in told(run, MetricsLogged):
-        for name in ("loss", "eval_loss", "grad_norm", "learning_rate", "tokens_seen"):
-            if (value := getattr(event, name)) is not None:
-                found[event.step, name] = value
-    return found
-
-
 def adapter_of(run: RunDirectory) -> str:
     return hashlib.sha256((run.adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
 
@@ -70,23 +61,6 @@ def same(run: RunDirectory, whole: RunDirectory) -> bool:
     kept = ("steps", "epochs", "first_loss", "final_loss", "eval_loss", "tokens_seen")
     assert [getattr(ended(run).results, name) for name in kept] == [getattr(ended(whole).results, name) for name in kept]
     return adapter_of(run) == adapter_of(whole)
-
-
-def pause_after(monkeypatch: pytest.MonkeyPatch, run: RunDirectory, *, step: int) -> None:
-    """The agent's part: the word is there before the step ends, once."""
-    from worker.qlora.progress import Progress
-
-    def on_step_begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == step - 1:
-            run.stop.write_text("pause")
-
-    monkeypatch.setattr(Progress, "on_step_begin", on_step_begin)
-
-
-def go_on(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.undo()
-    run.stop.unlink(missing_ok=True)
-    return train(run)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
