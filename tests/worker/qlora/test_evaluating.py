@@ -36,3 +36,12 @@ def test_evaluation_in_between_does_not_change_the_training(tmp_path: Path, tiny
     norms = [[event.grad_norm for event in told(run, MetricsLogged) if event.loss is not None] for run in (with_it, without)]
     assert losses(with_it) == pytest.approx(losses(without), abs=1e-5)
     assert norms[0] == pytest.approx(norms[1], abs=1e-5)
+
+
+def test_8_bits_train_on_a_cpu_and_an_evaluation_in_between_changes_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    blocks = {"quantization": {"kind": "bitsandbytes_8bit", "dtype": "float32"}, "data": {"eval_share": 0.2}}
+    with_it = write_run(tmp_path / "with", model=tiny_model, training={"eval_steps": 1}, **blocks)
+    without = write_run(tmp_path / "without", model=tiny_model, **blocks)
+    assert train(with_it) == train(without) == 0
+    assert losses(with_it) == losses(without)
+    assert losses(with_it)[-1] < losses(with_it)[0] - 0.1

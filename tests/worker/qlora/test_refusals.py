@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.qlora.runs import ROWS, failed, train, write_run
+from tests.worker.qlora.runs import ROWS, failed, losses, told, train, write_run
+from worker.contract.events import NoticeGiven
 from worker.contract.run_directory import RunDirectory
 
 pytestmark = pytest.mark.torch
@@ -86,6 +87,8 @@ def test_a_model_with_code_of_its_own(tmp_path: Path, tiny_model: Path) -> None:
     run = write_run(tmp_path / "run", model=folder)
     assert train(run) == 1
     assert failed(run).cause == "model_unavailable"
+    assert "Python code of its own" in failed(run).message
+    assert "trust_remote_code" not in failed(run).message
     assert not canary.exists()
 
 
@@ -136,3 +139,96 @@ def test_a_wrong_call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert main([]) == 2
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "Usage" in capsys.readouterr().err
+
+
+def with_config(model: Path, folder: Path, **changed: object) -> Path:
+    copy_of(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+    return folder
+
+
+def notices(run: RunDirectory) -> str:
+    return " ".join(event.text for event in told(run, NoticeGiven))
+
+
+def test_rows_beyond_the_models_positions_are_told(tmp_path: Path, tiny_model: Path) -> None:
+    """Its positions are rotary: they can be reckoned for any place, but were never trained there."""
+    model = with_config(tiny_model, tmp_path / "model", max_position_embeddings=20)
+    run = write_run(tmp_path / "run", model=model)
+    assert train(run) == 0
+    assert "the model was made for 20" in notices(run)
+    fits = write_run(tmp_path / "fits", model=model, training={"max_length": 20})
+    assert train(fits) == 0
+    assert "was made for" not in notices(fits)
+
+
+def test_rows_beyond_learned_positions_are_refused(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from tests.worker.tiny_tokenizer import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=20, bos_token_id=None, eos_token_id=2
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    run = write_run(tmp_path / "run", model=tmp_path / "model")
+    assert train(run) == 1
+    assert (failed(run).cause, "no more than 20 positions" in failed(run).message) == ("bad_config", True)
+    assert failed(run).advice == "Set the max length to 20 or less."
+    shorter = write_run(tmp_path / "shorter", model=tmp_path / "model", training={"max_length": 20})
+    assert train(shorter) == 0
+
+
+def test_chats_for_a_model_without_a_chat_template(tmp_path: Path, tiny_model: Path) -> None:
+    folder = copy_of(tiny_model, tmp_path / "model")
+    (folder / "chat_template.jinja").unlink()
+    run = write_run(tmp_path / "run", model=folder)
+    assert train(run) == 1
+    assert (failed(run).cause, "no chat template" in failed(run).message) == ("bad_config", True)
+    texts = b"".join(json.dumps({"text": "one two three"}).encode() + b"\n" for _ in range(8))
+    text = write_run(tmp_path / "text", model=folder, rows=texts)
+    text.order.write_text(text.order.read_text().replace('"format": "messages"', '"format": "text"'))
+    assert train(text) == 0
+
+
+def test_a_tokenizer_without_a_padding_token_pads_with_the_end_of_text(tmp_path: Path, tiny_model: Path) -> None:
+    """The losses are those of a tokenizer that has one: padding is masked everywhere."""
+    folder = copy_of(tiny_model, tmp_path / "model")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("pad_token")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    for execution in ("auto", "plain"):
+        without = write_run(tmp_path / f"without-{execution}", model=folder, execution=execution)
+        with_one = write_run(tmp_path / f"with-{execution}", model=tiny_model, execution=execution)
+        assert train(without) == train(with_one) == 0
+        assert losses(without) == pytest.approx(losses(with_one), rel=1e-6)
+
+
+def test_a_tokenizer_with_neither(tmp_path: Path, tiny_model: Path) -> None:
+    folder = copy_of(tiny_model, tmp_path / "model")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    for name in ("pad_token", "eos_token"):
+        config.pop(name)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    run = write_run(tmp_path / "run", model=folder)
+    assert train(run) == 1
+    assert "neither a padding nor an end-of-text token" in failed(run).message
+
+
+def test_a_card_without_bfloat16_falls_back_and_says_so(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer's own choice, with a CPU that has none: float32 runs, and the user is told."""
+    from worker.qlora import recipe
+    from worker.qlora.precision import Device
+
+    monkeypatch.setattr(recipe, "find_device", lambda: Device(name="An older CPU", is_cuda=False, has_bfloat16=False))
+    run = write_run(tmp_path / "run", model=tiny_model, quantization={"kind": "bitsandbytes_4bit"}, training={"bf16": True})
+    assert train(run) == 0
+    assert "An older CPU has no bfloat16 arithmetic; float32 is used instead of bfloat16." in notices(run)
+    assert "float32 is used instead of bf16." in notices(run)
+    reference = write_run(tmp_path / "reference", model=tiny_model)
+    assert train(reference) == 0
+    assert losses(run) == pytest.approx(losses(reference), rel=1e-6)
