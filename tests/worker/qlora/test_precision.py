@@ -41,3 +41,19 @@ def test_what_runs(
     chosen = choose_precision(quantization, Training(max_steps=1, **mixed), device=device)
     assert (chosen.dtype, chosen.bf16, chosen.fp16) == expected
     assert len(chosen.notices) == notices
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "expected"),
+    [
+        (AMPERE, "bfloat16", ("float32", True, False)),
+        (AMPERE, "float32", ("float32", False, False)),
+        (TURING, "bfloat16", ("float32", False, True)),
+        (NEW_CPU, "bfloat16", ("float32", False, False)),
+    ],
+)
+def test_full_fine_tuning_keeps_float32_weights(device: Device, asked: Any, expected: tuple[str, bool, bool]) -> None:
+    """Products are computed in the type that was asked for, by autocast; on a CPU only if it was asked for as well."""
+    chosen = choose_precision(Unquantized(dtype=asked), Training(max_steps=1), device=device, is_full=True)
+    assert (chosen.dtype, chosen.bf16, chosen.fp16) == expected
+    assert any("kept in float32" in notice for notice in chosen.notices) == (asked != "float32")
