@@ -20,7 +20,7 @@ def memory_parts_of(prepared: Prepared, *, model: Any, steps: int) -> dict[str, 
     except UnknownShape:
         return {}
     lengths = np.asarray(prepared.data.train.data.column("length").to_numpy(), dtype=np.int64)
-    is_padded = plan.kind == "plain"
+    is_padded = plan.kind == "plain" and not prepared.data.is_binned
     rows = plan.passes.per_device_train_batch_size
     order = prepared.watched.data_order
     largest = lengths[order.largest_pass(lengths, rows_a_pass=rows, after_step=0, last_step=steps, is_padded=is_padded)]

@@ -34,7 +34,7 @@ from worker.qlora.telling import Teller
 from worker.qlora.trained import cast_to_float32, count_parameters
 from worker.qlora.training import WatchedTrainer, training_arguments
 
-NOISE_BY_PASS = (
+HOW_NOISE_IS_SCALED = (
     "NEFTune's noise is scaled here as transformers does it: by the length that the rows of a pass are padded to, "
     "not by each row's own. Another number of rows a pass changes it slightly."
 )
@@ -64,7 +64,7 @@ def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepare
     if kept is not None and not is_same(kept, plan):
         teller.give_notice(PLANNED_ANEW)
     if plan.kind == "plain" and spec.training.neftune_noise_alpha is not None:
-        teller.give_notice(NOISE_BY_PASS)
+        teller.give_notice(HOW_NOISE_IS_SCALED)
     choices = replace(choices, passes=plan.passes, execution=plan)
     return replace(prepared, choices=choices, watched=replace(watched, made_by=made_by(prepared.order, choices=choices)))
 

@@ -5,22 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worker.contract.vram.execution import ELEMENTWISE
 from worker.qlora.packed.runs import PackedRuns
 from worker.qlora.training import WatchedTrainer
-
-ELEMENTWISE = (
-    "adamw_torch",
-    "adamw_torch_fused",
-    "paged_adamw_32bit",
-    "lion_32bit",
-    "paged_lion_32bit",
-    "ademamix",
-    "paged_ademamix_32bit",
-    "rmsprop",
-    "rmsprop_bnb_32bit",
-    "adagrad",
-)
-"""Optimizers that treat each number by itself: they may take all adapter weights as one tensor, 1 launch instead of 448."""
 
 
 class PackedTrainer(WatchedTrainer):

@@ -9,6 +9,7 @@ from transformers import TrainerState
 from worker.contract.events import TrainingEnded
 from worker.contract.orders import WorkOrder
 from worker.contract.run_directory import RunDirectory
+from worker.contract.vram.execution import ELEMENTWISE
 from worker.qlora.adapter import save_adapter
 from worker.qlora.base_model import check_model_folder, load_base_model, load_tokenizer, read_config
 from worker.qlora.checkpoint import Checkpoint, unfinished_folder
@@ -20,7 +21,6 @@ from worker.qlora.making import make_trainer, with_execution
 from worker.qlora.memory import sampled_while_loading
 from worker.qlora.optimizer import choose_optimizer
 from worker.qlora.packed.refusing import why_not_packed
-from worker.qlora.packed_training import ELEMENTWISE
 from worker.qlora.passes import read_pass_plan
 from worker.qlora.positions import check_lengths
 from worker.qlora.precision import choose_precision

@@ -16,7 +16,6 @@ from worker.qlora.random_state import kept_random_state
 from worker.qlora.telling import Teller
 
 
-
 def is_rehearsed(*, on_card: bool) -> bool:
     """Always on a card. On a CPU memory is not that hard a limit, and the pass takes its time."""
     return on_card or os.environ.get("NIBBLE_TRAINER_REHEARSE") == "1"

@@ -91,7 +91,7 @@ def test_what_fits_needs_no_change() -> None:
     ("asked", "card", "path"),
     [
         (spec(quantization="none"), 12, "quantization"),
-        (spec(quantization="none", full=True, optim="adamw_torch"), 40, "optimizer.optim"),
+        (spec(quantization="none", full=True, optim="adamw_torch"), 80, "optimizer.optim"),
         (spec(max_length=65_536, per_device_train_batch_size=1), 8, "training.max_length"),
     ],
 )

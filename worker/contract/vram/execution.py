@@ -9,7 +9,19 @@ from worker.contract.vram.stored import adapted_layers, head_dim, number_bytes
 
 PACKED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 HANDLED = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-ELEMENTWISE: tuple[Optim, ...] = ("adamw_torch", "adamw_torch_fused", "paged_adamw_32bit")
+ELEMENTWISE: tuple[Optim, ...] = (
+    "adamw_torch",
+    "adamw_torch_fused",
+    "paged_adamw_32bit",
+    "lion_32bit",
+    "paged_lion_32bit",
+    "ademamix",
+    "paged_ademamix_32bit",
+    "rmsprop",
+    "rmsprop_bnb_32bit",
+    "adagrad",
+)
+"""Optimizers that treat each number by itself: a packed run gives them all adapter weights as one tensor, 1 launch instead of 448."""
 
 
 def goes_packed(spec: FinetuneSpec, shape: ModelShape) -> bool:

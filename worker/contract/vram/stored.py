@@ -24,6 +24,11 @@ def number_bytes(spec: FinetuneSpec) -> int:
     return 4 if kind == "float32" else 2
 
 
+def weight_bytes(spec: FinetuneSpec) -> int:
+    """Of a weight that is not quantised. Those that are trained are float32 (docs/decisions/0031)."""
+    return FLOAT if spec.is_full else number_bytes(spec)
+
+
 def linear_layers(shape: ModelShape) -> tuple[LinearLayer, ...]:
     """Llama's, where an older worker looked at the model."""
     if shape.linear_layers:
@@ -73,7 +78,7 @@ def _one_linear(spec: FinetuneSpec, layer: LinearLayer) -> int:
     if isinstance(quantization, BitsAndBytes8Bit):
         return numbers + FLOAT * layer.outputs
     if not isinstance(quantization, BitsAndBytes4Bit):
-        return numbers * number_bytes(spec)
+        return numbers * weight_bytes(spec)
     blocks = -(-numbers // BLOCK)
     scales = blocks + FLOAT * -(-blocks // NESTED) if quantization.bnb_4bit_use_double_quant else FLOAT * blocks
     return (numbers + 1) // 2 + scales + TABLES_BYTES
@@ -85,7 +90,7 @@ def linear_parameters(shape: ModelShape) -> int:
 
 def other_bytes(spec: FinetuneSpec, shape: ModelShape) -> int:
     """Embeddings, output head, norms, stacked experts: never quantised."""
-    return (shape.parameters - linear_parameters(shape)) * number_bytes(spec)
+    return (shape.parameters - linear_parameters(shape)) * weight_bytes(spec)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def full_weights(spec: FinetuneSpec, shape: ModelShape) -> Trained:
     rest = max(shape.parameters - linear_parameters(shape) - tables * shape.vocab_size * shape.hidden_size, 0)
     norms = max(rest // shape.hidden_size, 1)
     tensors = (*linear, (shape.vocab_size * shape.hidden_size, tables), (rest // norms, norms))
-    return Trained(tensors, bytes_each=number_bytes(spec))
+    return Trained(tensors, bytes_each=weight_bytes(spec))
 
 
 @dataclass(frozen=True)
