@@ -107,8 +107,8 @@ def step_of_line(folder: Path, *, model: Path, rows: list[dict[str, Any]], line:
     run = write_run(folder, model=model, rows=rows)
     order = WorkOrder.model_validate_json(run.order.read_bytes())
     lines = lines_of(prepare_data(run.dataset, spec=order.spec, tokenizer=load_tokenizer(run.model)).train)
-    shuffle = DataOrder(rows=len(lines), effective_batch=4, seed=order.spec.training.seed)
-    return next(step for step in range(1, 6) if line in lines[shuffle.of_step(step)])
+    shuffle = DataOrder(rows=len(lines.ends) - 1, effective_batch=4, seed=order.spec.training.seed)
+    return next(step for step in range(1, 6) if line in lines.of(shuffle.of_step(step)))
 
 
 def out_of_memory() -> Exception:
