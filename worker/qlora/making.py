@@ -1,8 +1,7 @@
-"""The trainer of a run: planned for this machine, made with the adapter in it, watched, and taken up before its first step."""
+"""The trainer of a run: made with what is trained in it, watched, and taken up before its first step."""
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,64 +16,23 @@ from worker.qlora.best import BestKeeper
 from worker.qlora.dataset import PreparedData, lengths_of, most_rows_of, row_lengths_of
 from worker.qlora.divergence import DivergenceWatch
 from worker.qlora.estimating import memory_parts_of
-from worker.qlora.executing import is_same, plan_execution, thrift_of
+from worker.qlora.executing import thrift_of
 from worker.qlora.kept_apart import check_kept_apart
 from worker.qlora.lora import check_rank, choose_target_modules, lora_config
 from worker.qlora.packed.collating import PackedCollator
 from worker.qlora.packed.decoder import Decoder
 from worker.qlora.packed.runs import PackedRuns
 from worker.qlora.packed_training import PackedTrainer
+from worker.qlora.planning import steps_of
 from worker.qlora.prepared import Prepared
 from worker.qlora.progress import Progress
 from worker.qlora.rehearsal import is_rehearsed, rehearse
-from worker.qlora.resuming import check_restored, kept_execution
+from worker.qlora.resuming import check_restored
 from worker.qlora.settings import evaluations_decide
-from worker.qlora.summary import figures_of, made_by, plan_of, put_back
+from worker.qlora.summary import figures_of, plan_of, put_back
 from worker.qlora.telling import Teller
 from worker.qlora.trained import cast_to_float32, count_parameters
 from worker.qlora.training import WatchedTrainer, training_arguments
-
-HOW_NOISE_IS_SCALED = (
-    "NEFTune's noise is scaled here as transformers does it: by the length that the rows of a pass are padded to, "
-    "not by each row's own. Another number of rows a pass changes it slightly."
-)
-PLANNED_ANEW = (
-    "The way that rows were run up to the checkpoint does not fit here now, so it was planned anew. "
-    "From here on losses may differ in their last digits from those of an uninterrupted run."
-)
-
-
-def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepared:
-    """Planned when the weights lie where they will lie, so that what is free is known."""
-    spec, choices, watched = prepared.order.spec, prepared.choices, prepared.watched
-    kept = kept_execution(prepared.checkpoint, training=spec.training)
-    plan = plan_execution(
-        model,
-        spec=spec,
-        precision=choices.precision,
-        asked=choices.passes,
-        is_smaller=prepared.directory.pass_plan.exists(),
-        order=watched.data_order,
-        lengths=lengths_of(prepared.data.train),
-        steps=steps_of(spec, rows=len(prepared.data.train)),
-        kept=kept,
-    )
-    for reason in plan.reasons:
-        teller.say(reason)
-    if kept is not None and not is_same(kept, plan):
-        teller.give_notice(PLANNED_ANEW)
-    if plan.kind == "plain" and spec.training.neftune_noise_alpha is not None:
-        teller.give_notice(HOW_NOISE_IS_SCALED)
-    choices = replace(choices, passes=plan.passes, execution=plan)
-    return replace(prepared, choices=choices, watched=replace(watched, made_by=made_by(prepared.order, choices=choices)))
-
-
-def steps_of(spec: FinetuneSpec, *, rows: int) -> int:
-    """As transformers counts them. `rows`: or bins."""
-    training = spec.training
-    if training.max_steps is not None:
-        return training.max_steps
-    return math.ceil((training.num_train_epochs or 1.0) * math.ceil(rows / training.effective_batch))
 
 
 def make_trainer(prepared: Prepared, *, model: Any, teller: Teller) -> tuple[WatchedTrainer, Progress]:

@@ -17,11 +17,12 @@ from worker.qlora.data_order import DataOrder
 from worker.qlora.dataset import check_dataset_file, lines_of, prepare_data, row_lengths_of
 from worker.qlora.device import find_device
 from worker.qlora.failures import RunFailed, failing_at
-from worker.qlora.making import make_trainer, with_execution
+from worker.qlora.making import make_trainer
 from worker.qlora.memory import sampled_while_loading
 from worker.qlora.optimizer import choose_optimizer
 from worker.qlora.packed.refusing import why_not_packed
 from worker.qlora.passes import read_pass_plan
+from worker.qlora.planning import with_execution
 from worker.qlora.positions import check_lengths
 from worker.qlora.precision import choose_precision
 from worker.qlora.prepared import Prepared

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.worker.qlora.runs import ROWS, failed, told, train, write_run
-from tests.worker.qlora.test_recipe import broken_at, with_word
+from tests.worker.qlora.test_not_finite import broken_at, with_word
 from worker.contract.events import CheckpointSaved, MetricsLogged, PlanMade
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.advice import advice_for

@@ -73,12 +73,12 @@ def test_without_a_kept_plan_another_memory_would_make_another_run(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the plan in the checkpoint is for."""
-    from worker.qlora import making
+    from worker.qlora import planning
 
     whole, run = write(tmp_path / "whole", model=tiny_model), write(tmp_path / "run", model=tiny_model)
     train_with(monkeypatch, whole, size=LITTLE)
     train_with(monkeypatch, run, size=LITTLE, pause=3)
-    monkeypatch.setattr(making, "kept_execution", lambda *_, **__: None)
+    monkeypatch.setattr(planning, "kept_execution", lambda *_, **__: None)
     train_with(monkeypatch, run, size=10**9)
     assert points(run) != points(whole)
 
