@@ -15,7 +15,7 @@ from webapp.pools.selectors import public_url
 from webapp.worker_api.door import door
 
 SCRIPT = Path(__file__).with_name("join.sh")
-SHIPPED = {".py", ".txt", ".json", ".jinja", ".md", ".typed"}
+SHIPPED = {".py", ".txt", ".json", ".toml", ".jinja", ".md", ".typed"}
 
 
 @door("GET")
