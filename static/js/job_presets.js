@@ -15,6 +15,12 @@ export function presetOf(name) {
 
 function mark() {
   for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.preset === chosen.value));
+  if (chosen.value) explain(chosen.value);
+}
+
+function explain(name) {
+  for (const radio of document.querySelectorAll("[name=explained]")) radio.checked = radio.value === name;
+  for (const list of document.querySelectorAll("[data-why]")) list.hidden = list.dataset.why !== name;
 }
 
 function choose(name) {
@@ -47,6 +53,7 @@ function sayDifferences() {
 }
 
 for (const button of buttons) button.addEventListener("click", () => choose(button.dataset.preset));
+for (const radio of document.querySelectorAll("[name=explained]")) radio.addEventListener("change", () => explain(radio.value));
 document.getElementById("job-form").addEventListener("change", sayDifferences);
 mark();
 sayDifferences();

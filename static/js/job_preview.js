@@ -30,7 +30,9 @@ function sayProblems() {
     error.className = "error";
     error.id = `${controlOf(name).id}_error`;
     error.textContent = sentence;
-    (field.querySelector(".help") || field.lastElementChild).before(error);
+    const help = field.querySelector(".help");
+    if (help) help.before(error);
+    else field.append(error);
   }
 }
 

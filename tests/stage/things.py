@@ -18,7 +18,18 @@ GIB = 2**30
 THINGS = ("the blue lamp", "a set of six cups", "the oak shelf", "my second parcel", "the spare key")
 GPU_WORKER_TOKEN = "nbw_stage"
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2", "trl": "1.16.0", "bitsandbytes": "0.50.0"}
-BIG_SHAPE = {**SHAPE, "hidden_size": 4096, "num_hidden_layers": 32, "parameters": 8030261248, "weights_bytes": 16060522496}
+BIG_SHAPE = {
+    **SHAPE,
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "parameters": 8030261248,
+    "weights_bytes": 16060522496,
+}
 
 
 def big_model() -> BaseModel:

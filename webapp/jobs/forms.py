@@ -18,7 +18,7 @@ from webapp.jobs.choices import FULL, METHODS, OBJECTIVES, Choice, format_words,
 from webapp.jobs.controls_text import controls_of_blocks
 from webapp.jobs.form_sections import DECIDING, SECTION_NEEDS, SECTIONS, Needs, Section, fields_of, kinds_needed, needs_of
 from webapp.jobs.models import Priority
-from webapp.jobs.presets import PresetChoice, PresetRow, preset_choices, preset_rows
+from webapp.jobs.presets import PresetChoice, preset_choices
 from webapp.jobs.services import NAME_CHARS, JobRefused, reference_to
 from webapp.jobs.spec_checks import refusals
 from webapp.jobs.spec_errors import plain_errors
@@ -136,6 +136,8 @@ class NewJobForm(forms.Form):
         super().__init__(*arguments, **named)
         self.user = user
         self.spec: FinetuneSpec | None = None
+        self.chosen: Mapping[str, Any] = {}
+        """What was chosen, wrong or not: Django drops a field that was complained about."""
         self.spec_fields = {field.path: field for field in spec_fields()}
         for path, field in self.spec_fields.items():
             self.fields[path] = form_field(field)
@@ -181,13 +183,10 @@ class NewJobForm(forms.Form):
     def presets(self) -> tuple[PresetChoice, ...]:
         return preset_choices()
 
-    @property
-    def preset_rows(self) -> tuple[PresetRow, ...]:
-        return preset_rows()
-
     def clean(self) -> dict[str, Any]:
         """The contract checks, then the model and the rows; their complaints go to the fields that they are about."""
         cleaned = self.cleaned_data
+        self.chosen = dict(cleaned)
         model = cleaned.get("base_model")
         try:
             settings = self._settings(cleaned)

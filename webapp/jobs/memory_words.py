@@ -6,21 +6,17 @@ from worker.contract.model_shape import ModelShape
 from worker.contract.plan import ExecutionPlan
 
 PARTS: dict[str, tuple[str, str]] = {
-    "linear_weights": ("Base model, layers", "The frozen weights of the linear layers: what quantisation makes smaller."),
-    "other_weights": ("Base model, rest", "Embeddings, output head and norms: never quantised."),
-    "weights": ("Base model", "Every weight of the model."),
+    "linear_weights": ("Base model", "The weights of its linear layers: what quantisation makes smaller."),
+    "other_weights": ("Embeddings", "Embeddings, output head and norms of the base model: never quantised."),
     "adapter": ("Adapter", "The weights that are trained, in 32 bits."),
-    "trained_weights": ("Trained weights", "The weights that are trained."),
     "gradients": ("Gradients", "One number for each weight that is trained."),
     "optimizer_states": ("Optimizer", "What the optimizer remembers of each trained weight: mostly two numbers."),
     "activations": (
         "Activations",
-        "What each layer computed on the way forward and needs on the way back. Grows with tokens a pass.",
+        "What each layer computed on the way forward and needs on the way back. Grows with the tokens of a pass.",
     ),
     "logits": ("Loss", "A number for each word of the vocabulary, for the tokens whose loss is computed at once."),
-    "dequantised_layer": ("Unpacked layer", "The largest layer, unpacked from its few bits for its matrix product."),
-    "reference": ("Reference answers", "What the model said before training, which the objective compares with."),
-    "communication": ("Exchange", "Buffers in which the GPUs exchange gradients and weights."),
+    "dequantised_layer": ("Unpacking", "The largest layer, unpacked from its few bits for its matrix product."),
     "slack": ("Allocator", "Reserved by the memory allocator and not in use at the moment of the peak."),
     "cuda_context": ("CUDA", "CUDA itself, its libraries and kernels."),
 }

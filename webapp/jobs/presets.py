@@ -14,55 +14,41 @@ WORDS = {"true": "on", "false": "off", "": "none"}
 
 
 @dataclass(frozen=True)
+class Explained:
+    """One setting that a preset names."""
+
+    title: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
 class PresetChoice:
     name: str
     title: str
     description: str
     values: Mapping[str, str]
     """By control. Settings that some other preset names and this one does not go back to their defaults."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    value: str
-    why: str
-
-
-@dataclass(frozen=True)
-class PresetRow:
-    """One setting under each preset; None where a preset leaves it at its default."""
-
-    title: str
-    default: str
-    cells: tuple[Cell | None, ...]
+    settings: tuple[Explained, ...]
 
 
 @cache
 def preset_choices() -> tuple[PresetChoice, ...]:
-    defaults = {field.path: field.default_text for field in spec_fields() if field.path in _named()}
-    return tuple(
-        PresetChoice(each.name, each.title, each.description, {**defaults, **controls_of_blocks(each.blocks)})
-        for each in PRESETS.values()
-    )
+    return tuple(_choice(preset) for preset in PRESETS.values())
 
 
-@cache
-def preset_rows() -> tuple[PresetRow, ...]:
-    rows = [PresetRow("Method", "", tuple(_cell(preset, METHOD) for preset in PRESETS.values()))]
-    for field in spec_fields():
-        if field.path in _named():
-            cells = tuple(_cell(preset, field.path) for preset in PRESETS.values())
-            rows.append(PresetRow(field.title, WORDS.get(field.default_text, field.default_text), cells))
-    return tuple(rows)
+def _choice(preset: Preset) -> PresetChoice:
+    given = controls_of_blocks(preset.blocks)
+    values = {field.path: field.default_text for field in spec_fields() if field.path in _named()} | given
+    settings = tuple(_explained(preset, control, text) for control, text in given.items())
+    return PresetChoice(preset.name, preset.title, preset.description, values, settings)
 
 
-def _cell(preset: Preset, control: str) -> Cell | None:
-    text = controls_of_blocks(preset.blocks).get(control)
-    if text is None:
-        return None
-    path = "quantization.kind" if control == METHOD else control
-    value = title_of(METHODS, text) if control == METHOD else WORDS.get(text, text)
-    return Cell(value, preset.whys.get(path, ""))
+def _explained(preset: Preset, control: str, text: str) -> Explained:
+    if control == METHOD:
+        return Explained("Method", title_of(METHODS, text), preset.whys.get("quantization.kind", ""))
+    title = next(field.title for field in spec_fields() if field.path == control)
+    return Explained(title, WORDS.get(text, text), preset.whys.get(control, ""))
 
 
 @cache

@@ -82,7 +82,7 @@ class Preview:
 def preview_of(form: NewJobForm) -> Preview:
     """`form` is bound; it need not be valid."""
     form.is_valid()
-    spec, chosen = form.spec, form.cleaned_data
+    spec, chosen = form.spec, form.chosen
     version, model, pool = chosen.get("dataset_version"), chosen.get("base_model"), chosen.get("pool")
     shape = ModelShape.model_validate(model.shape) if model and model.shape else None
     rooms = rooms_of(WorkerPool.objects.order_by("name"))
