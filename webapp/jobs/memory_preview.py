@@ -11,10 +11,10 @@ from webapp.jobs.room import Room
 from webapp.pools.models import WorkerPool
 from webapp.templatetags.units import size
 from worker.contract.model_shape import ModelShape
-from worker.contract.plan import ExecutionPlan
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram import Outlook, RowLengths, memory_parts, outlook, smallest_change
 
+PAGED = "paged_states"
 LOOKS = {
     "fits": ("Fits", "circle-check", "good"),
     "tight": ("Tight", "triangle-alert", "warn"),
@@ -72,20 +72,26 @@ class PoolFit:
     @property
     def scale(self) -> int:
         """Bytes that the bar's whole width stands for."""
-        return max(self.room.card_bytes, self.outlook.parts.total if self.outlook else 0, 1)
+        return max(self.room.card_bytes, self.need_bytes, 1)
 
     @cached_property
     def parts(self) -> list[Part]:
         sizes = self.outlook.parts.as_dict() if self.outlook else {}
+        drawn = {name: min(each, self.paged_room) if name == PAGED else each for name, each in sizes.items()}
         return [
-            Part(name, *part_words(name), size_bytes, round(100 * size_bytes / self.scale, 3), hue)
-            for hue, (name, size_bytes) in enumerate(sizes.items())
-            if size_bytes
+            Part(name, *part_words(name), sizes[name], round(100 * drawn[name] / self.scale, 3), hue)
+            for hue, name in enumerate(sizes)
+            if sizes[name]
         ]
 
     @property
     def need_bytes(self) -> int:
-        return self.outlook.parts.total if self.outlook else 0
+        """Without what gives way when the card is full."""
+        return self.outlook.parts.needed if self.outlook else 0
+
+    @property
+    def paged_room(self) -> int:
+        return max(0, self.room.card_bytes - self.need_bytes)
 
     @property
     def limit_percent(self) -> float:
@@ -125,9 +131,7 @@ def _fit(
     one_click = (
         OneClick(change.label, change.detail, controls_of_changes(change.changes)) if change else _fewer(spec, room, verdict)
     )
-    return PoolFit(
-        room, verdict, _sentence(spec, room, found, verdict), is_chosen, found, _plan(spec, found.plan, shape), one_click
-    )
+    return PoolFit(room, verdict, _sentence(spec, room, found, verdict), is_chosen, found, _plan(spec, found, shape), one_click)
 
 
 def _fewer(spec: FinetuneSpec, room: Room, verdict: str) -> OneClick | None:
@@ -137,9 +141,14 @@ def _fewer(spec: FinetuneSpec, room: Room, verdict: str) -> OneClick | None:
     return OneClick(f"{room.gpus} GPUs instead of {spec.plan.num_processes}", detail, {"plan.num_processes": str(room.gpus)})
 
 
-def _plan(spec: FinetuneSpec, plan: ExecutionPlan, shape: ModelShape) -> tuple[str, ...]:
-    words = plan_words(plan, shape)
-    return (f"on each of {spec.plan.num_processes} GPUs: {words[0]}", *words[1:]) if spec.plan.num_processes > 1 else words
+def _plan(spec: FinetuneSpec, found: Outlook, shape: ModelShape) -> tuple[str, ...]:
+    words = plan_words(found.plan, shape)
+    if spec.plan.num_processes > 1:
+        words = (f"on each of {spec.plan.num_processes} GPUs: {words[0]}", *words[1:])
+    outside = found.parts.total - max(found.card_bytes, found.parts.needed)
+    if found.parts.paged_states and outside > 0:
+        words += (f"{size(outside)} of the optimizer's states wait in the host's memory, which slows each step",)
+    return words
 
 
 def _cpu_words(spec: FinetuneSpec, shape: ModelShape, room: Room) -> str:
@@ -150,12 +159,12 @@ def _cpu_words(spec: FinetuneSpec, shape: ModelShape, room: Room) -> str:
 
 
 def _sentence(spec: FinetuneSpec, room: Room, found: Outlook, verdict: str) -> str:
-    need, card = found.parts.total, room.card_bytes
+    need, card = found.parts.needed, room.card_bytes
     if verdict == "too_few":
         has = "1 GPU" if room.gpus == 1 else f"{room.gpus} GPUs"
         return f"Asks for {spec.plan.num_processes} GPUs of one machine; the largest has {has}. It would wait."
     if verdict == "too_large":
-        largest = max(found.parts.as_dict().items(), key=lambda part: part[1])[0]
+        largest = max((part for part in found.parts.as_dict().items() if part[0] != PAGED), key=lambda part: part[1])[0]
         return f"{size(need - card)} too much for {size(card)}; the largest part: {part_words(largest)[0].lower()}."
     return f"{size(card - need)} of {size(card)} stay free{_now(room, need)}"
 

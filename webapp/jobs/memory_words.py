@@ -11,12 +11,14 @@ PARTS: dict[str, tuple[str, str]] = {
     "adapter": ("Adapter", "The weights that are trained, in 32 bits."),
     "gradients": ("Gradients", "One number for each weight that is trained."),
     "optimizer_states": ("Optimizer", "What the optimizer remembers of each trained weight: mostly two numbers."),
+    "paged_states": ("Paged states", "The optimizer's, while the card has room; what does not fit waits in the host's memory."),
     "activations": (
         "Activations",
         "What each layer computed on the way forward and needs on the way back. Grows with the tokens of a pass.",
     ),
     "logits": ("Loss", "A number for each word of the vocabulary, for the tokens whose loss is computed at once."),
     "dequantised_layer": ("Unpacking", "The largest layer, unpacked from its few bits for its matrix product."),
+    "workspaces": ("Workspaces", "What the matrix products and kernels keep at hand."),
     "slack": ("Allocator", "Reserved by the memory allocator and not in use at the moment of the peak."),
     "cuda_context": ("CUDA", "CUDA itself, its libraries and kernels."),
 }

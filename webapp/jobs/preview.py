@@ -17,12 +17,12 @@ from webapp.jobs.room import Room, rooms_of
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.spec_text import as_json, as_yaml
 from webapp.jobs.throughput import TimeRange, time_range, tokens_a_row
-from webapp.jobs.trained import trained_parameters
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
 from worker.contract.model_shape import ModelShape
 from worker.contract.objective import Sft
 from worker.contract.spec import FinetuneSpec
+from worker.contract.vram.stored import trained_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def preview_of(form: NewJobForm) -> Preview:
         batch_arithmetic=_batch(spec) if spec else "",
         steps=steps,
         steps_arithmetic=arithmetic,
-        trained=trained_parameters(spec, shape) if spec and shape else None,
+        trained=trained_of(spec, shape, is_one=True).numbers if spec and shape else None,
         parameters=shape.parameters if shape else None,
         fits=_fits(spec, shape, version=version, rooms=rooms, pool=pool),
         gpus=next((room.gpus for room in rooms if pool and room.pool.pk == pool.pk), None),
