@@ -4,8 +4,8 @@ import pytest
 from django import forms
 
 from tests.cast import Cast
-from webapp.jobs.forms import NewJobForm, settings_of
 from webapp.jobs.form_sections import SECTIONS, fields_of
+from webapp.jobs.forms import NewJobForm, settings_of
 from webapp.jobs.spec_fields import as_text, form_field, spec_fields
 from worker.contract.lora import Lora
 from worker.contract.optimizer import Optimizer

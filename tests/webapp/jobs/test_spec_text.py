@@ -6,7 +6,9 @@ import json
 import pytest
 import yaml
 
-from webapp.jobs.spec_text import as_json, as_python, as_yaml, loading_snippet
+from webapp.jobs.loading_text import loading_snippet
+from webapp.jobs.spec_python import as_python
+from webapp.jobs.spec_text import as_json, as_yaml
 from worker.contract.spec import FinetuneSpec
 
 QLORA = {
