@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models.fields.json import KT
+from django.db.models.fields.json import KT, KeyTextTransform
 
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
@@ -54,19 +54,18 @@ class TimeRange:
 
 
 ASKED = {
-    "kind": "spec__quantization__kind",
-    "trained": "spec__finetuning_type",
-    "objective": "spec__objective__kind",
-    "gpus": "spec__plan__num_processes",
-    "tokens": "adapter__results__tokens_seen",
-    "seconds": "adapter__results__train_seconds",
+    "kind": KT("spec__quantization__kind"),
+    "trained": KT("spec__finetuning_type"),
+    "objective": KT("spec__objective__kind"),
+    "gpus": KT("spec__plan__num_processes"),
+    "tokens": KeyTextTransform("tokens_seen", "adapter__results"),
+    "seconds": KeyTextTransform("train_seconds", "adapter__results"),
 }
 
 
 def past_runs(spec: FinetuneSpec, *, pool: WorkerPool, model: BaseModel) -> PastRuns | None:
     jobs = Job.objects.filter(pool=pool, base_model=model, status=JobStatus.SUCCEEDED, ended_at__isnull=False)
-    named = {name: KT(path) for name, path in ASKED.items()}
-    rows = jobs.order_by("-ended_at").annotate(**named).values(*named, "started_at", "ended_at")[:LATEST]
+    rows = jobs.order_by("-ended_at").annotate(**ASKED).values(*ASKED, "started_at", "ended_at")[:LATEST]
     asked = spec.model_dump(include={"quantization", "finetuning_type"}, mode="json")
     wanted = (method_of(asked), spec.objective.kind, spec.plan.num_processes)
     same = [run for row in rows if _manner(row) == wanted and (run := _speed(row))]
