@@ -224,7 +224,8 @@ def ready_versions(user: User) -> QuerySet[DatasetVersion]:
 def default_settings() -> dict[str, Any]:
     """What the contract takes when nothing is said, and three epochs: a run must end."""
     defaults = {field.path: _initial(field, field.info.default) for field in spec_fields()}
-    return {**defaults, "training.num_train_epochs": "3"}
+    chosen = {"objective": OBJECTIVES[0].value, "method": METHODS[0].value}
+    return {**defaults, **chosen, "training.num_train_epochs": "3"}
 
 
 def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
