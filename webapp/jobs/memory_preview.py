@@ -166,7 +166,11 @@ def _sentence(spec: FinetuneSpec, room: Room, found: Outlook, verdict: str) -> s
     if verdict == "too_large":
         largest = max((part for part in found.parts.as_dict().items() if part[0] != PAGED), key=lambda part: part[1])[0]
         return f"{size(need - card)} too much for {size(card)}; the largest part: {part_words(largest)[0].lower()}."
-    return f"{size(card - need)} of {size(card)} stay free{_now(room, need)}"
+    if found.parts.total > card:
+        return (
+            f"{size(card - need)} of {size(card)} are left for {size(found.parts.paged_states)} of paged states{_now(room, need)}"
+        )
+    return f"{size(card - found.parts.total)} of {size(card)} stay free{_now(room, need)}"
 
 
 def _now(room: Room, need: int) -> str:

@@ -79,6 +79,15 @@ def test_what_is_free_now_is_told(room: Room, said: str):
     assert fit(room).sentence.endswith(said)
 
 
+def test_paged_states_give_way():
+    full = {"finetuning_type": "full", "quantization": {"kind": "none"}}
+    found = fit(card(80), **full)
+    assert found.verdict == "fits"
+    assert sum(part.percent for part in found.parts) == pytest.approx(100, abs=0.01)  # only what has room is drawn
+    assert "of paged states" in found.sentence
+    assert "of the optimizer's states wait in the host's memory" in found.plan[-1]
+
+
 def test_more_gpus_than_a_machine_has_is_told_with_the_way_back():
     found = fit(plan={"num_processes": 4})
     assert found.sentence == "Asks for 4 GPUs of one machine; the largest has 2 GPUs. It would wait."
