@@ -39,6 +39,8 @@ SHOTS = (
     Shot("jobs-admin", "/jobs/", who="ada"),
     Shot("jobs-empty", "/jobs/", who="charlie"),
     Shot("job-new", "/jobs/new?example=1"),
+    Shot("job-new-large", "/jobs/new?clone={running}", click="[name=method][value=full]"),
+    Shot("job-new-preset", "/jobs/new?clone={running}", click="[data-preset=quality]"),
     Shot("job-new-wrong", "/jobs/new?clone={failed}", fill=WRONG, click="#job-form .submit"),
     Shot("job-running", "/jobs/{running}/", wait_for="#chart-loss canvas"),
     Shot("job-cancel", "/jobs/{running}/", wait_for="#chart-loss canvas", click="[data-opens=stop-job]", whole=False),

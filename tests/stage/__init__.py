@@ -13,6 +13,7 @@ from tests.stage.queues import a_queue, used_lately
 from tests.stage.runs import running_job, saved_job, starting_job, succeeded_job
 from tests.stage.things import GPU_WORKER_TOKEN as GPU_WORKER_TOKEN
 from tests.stage.things import (
+    answer_pairs,
     big_model,
     cpu_worker,
     dataset,
@@ -65,7 +66,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
         "other": running_job(*on_farm, steps=600, done=80, user=cast.bob, name="tone-of-voice", slot=3),
         "pausing": pausing(*on_farm),
         "stopping": stopping(*on_farm),
-        "preference": preference_run(*on_farm),
+        "preference": preference_run(cast, farm, model, answer_pairs(cast)),
     }
     jobs["pair_lora"], jobs["pair_qlora"] = a_pair(*on_farm)
     jobs["half_lora"], jobs["half_qlora"] = half_a_pair(*on_farm)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from tests.cast import SHAPE, Cast
 from webapp.catalog.models import BaseModel
-from webapp.datasets.models import DatasetVersion
+from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.services import Upload, create_dataset
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.secrets import token_hash
@@ -18,7 +18,18 @@ GIB = 2**30
 THINGS = ("the blue lamp", "a set of six cups", "the oak shelf", "my second parcel", "the spare key")
 GPU_WORKER_TOKEN = "nbw_stage"
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2", "trl": "1.16.0", "bitsandbytes": "0.50.0"}
-BIG_SHAPE = {**SHAPE, "hidden_size": 4096, "num_hidden_layers": 32, "parameters": 8030261248, "weights_bytes": 16060522496}
+BIG_SHAPE = {
+    **SHAPE,
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "parameters": 8030261248,
+    "weights_bytes": 16060522496,
+}
 
 
 def big_model() -> BaseModel:
@@ -46,6 +57,13 @@ def dataset(cast: Cast, name: str, *, rows: int, bad: int = 0) -> DatasetVersion
     lines = [json.dumps({"messages": ticket(number)}) for number in range(rows)] + ['{"messages": []}'] * bad
     path.write_text("\n".join(lines) + "\n")
     return create_dataset(Upload(path, path.name), name=name, owner=cast.alice)
+
+
+def answer_pairs(cast: Cast) -> DatasetVersion:
+    """Pairs of a kind and a curt answer."""
+    made = Dataset.objects.create(team=cast.alice.team, owner=cast.alice, name="kind-or-curt")
+    about = {"file_name": "kind-or-curt.jsonl", "sha256": "b" * 64, "size_bytes": 1_900_000, "created_by": cast.alice}
+    return DatasetVersion.objects.create(dataset=made, number=1, state="ready", format="preference", rows=3_200, **about)
 
 
 def ticket(number: int) -> list[dict[str, str]]:

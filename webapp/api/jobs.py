@@ -17,6 +17,7 @@ from webapp.jobs.models import Job, Priority
 from webapp.jobs.pairs import Pair, submit_pair
 from webapp.jobs.selectors import events_after, job_for, jobs_for
 from webapp.jobs.services import JobRefused, reference_to, submit_job, submitted_before
+from webapp.jobs.spec_errors import said_at
 from webapp.pools.models import WorkerPool
 from worker.contract.dataset import Data
 from worker.contract.lora import Lora
@@ -133,7 +134,8 @@ def spec_of(job: JobIn, *, base_model: BaseModel) -> FinetuneSpec:
     try:
         return FinetuneSpec(base_model=reference_to(base_model), **blocks)
     except ValidationError as error:
-        raise JobRefused(str(error.errors()[0]["msg"]).removeprefix("Value error, "), field="training") from None
+        problem = error.errors()[0]
+        raise JobRefused(str(problem["msg"]).removeprefix("Value error, "), field=said_at(problem) or "training") from None
 
 
 def named_parts(request: HttpRequest, job: JobIn) -> tuple[WorkerPool, BaseModel, DatasetVersion]:

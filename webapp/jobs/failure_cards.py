@@ -29,7 +29,16 @@ class Cause:
     shows_attempts: bool = False
 
 
-LESS_MEMORY = ("smaller-passes", "activation-checkpointing", "use-qlora", "shorter-rows", "lower-rank")
+LESS_MEMORY = (
+    "smaller-passes",
+    "activation-checkpointing",
+    "use-lora",
+    "smaller-states",
+    "use-8-bits",
+    "use-qlora",
+    "shorter-rows",
+    "lower-rank",
+)
 CALMER = ("lower-rate", "longer-warm-up", "lower-alpha", "lower-rank", "more-dropout", "fewer-epochs", "usual-precision")
 NAMED_BY = {"all-layers": ("target module",), "usual-precision": ("bf16", "fp16", "float16"), "whole-rows": ("template",)}
 CAUSES: Mapping[str, Cause] = {

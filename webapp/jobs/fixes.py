@@ -13,6 +13,7 @@ from worker.contract.spec import FinetuneSpec
 MOST_DROPOUT = 0.3
 LONGEST_WARM_UP = 0.3
 MOST_PASSES = 4096  # the contract's bound
+SAME_RESULT = "Each step still learns from the same rows, so the result stays the same."
 SHORTEST_ROW = 64  # tokens; below it hardly a question and its answer fit
 
 
@@ -54,13 +55,16 @@ def fixes_of(situation: Situation, keys: tuple[str, ...]) -> tuple[Fix, ...]:
 
 
 def changed(spec: FinetuneSpec, changes: Mapping[str, Any]) -> FinetuneSpec:
-    """The spec with those changes, checked by the contract. Another kind of quantisation starts from that kind's defaults."""
+    """The spec with those changes, checked by the contract. Another kind of a block starts from that kind's defaults."""
     stored = spec.model_dump(mode="json")
-    if "quantization.kind" in changes:
-        stored["quantization"] = {}
-    for path, value in changes.items():
-        group, name = path.split(".")
-        stored[group][name] = value
+    for path, value in sorted(changes.items(), key=lambda change: not change[0].endswith(".kind")):
+        group, _, name = path.partition(".")
+        if name == "kind":
+            stored[group] = {}
+        if name:
+            stored[group][name] = value
+        else:
+            stored[group] = value
     return FinetuneSpec.model_validate(stored)
 
 
@@ -93,7 +97,7 @@ def _warm_up(steps: float) -> str:
 @maker("lower-rank")
 def lower_rank(now: Situation) -> Fix | None:
     r, alpha = now.spec.lora.r, now.spec.lora.lora_alpha
-    if r < 2:
+    if r < 2 or now.spec.is_full:
         return None
     lower, scaled = r // 2, max(1, alpha // 2)
     detail = "A smaller adapter learns more calmly and needs less memory; it also holds less."
@@ -104,7 +108,7 @@ def lower_rank(now: Situation) -> Fix | None:
 @maker("lower-alpha")
 def lower_alpha(now: Situation) -> Fix | None:
     alpha = now.spec.lora.lora_alpha
-    if alpha < 2:
+    if alpha < 2 or now.spec.is_full:
         return None
     detail = "The adapter's part in each layer is scaled by alpha / r: half of it makes each step half as strong."
     return Fix("lower-alpha", f"Alpha {alpha // 2} instead of {alpha}", detail, {"lora.lora_alpha": alpha // 2})
@@ -114,7 +118,7 @@ def lower_alpha(now: Situation) -> Fix | None:
 def more_dropout(now: Situation) -> Fix | None:
     before = now.spec.lora.lora_dropout
     after = round(min(MOST_DROPOUT, max(0.05, before * 2)), 4)
-    if after <= before:
+    if after <= before or now.spec.is_full:
         return None
     detail = "Steadies the adapter on small or repetitive datasets."
     return Fix("more-dropout", f"Dropout {after:g} instead of {before:g}", detail, {"lora.lora_dropout": after})
@@ -139,12 +143,13 @@ def smaller_passes(now: Situation) -> Fix | None:
     fewer = max(n for n in range(1, rows // 2 + 1) if batch % n == 0)
     if batch // fewer > MOST_PASSES:
         return None
-    training = now.spec.training
+    training, is_kto = now.spec.training, now.spec.objective.kind == "kto"
+    same = "KTO compares the rows of one pass with one another, so its result changes a little." if is_kto else SAME_RESULT
     before = f"{training.per_device_train_batch_size:,} and {training.gradient_accumulation_steps:,}"
     return Fix(
         "smaller-passes",
         f"{fewer:,} rows a pass and {batch // fewer:,} passes a step instead of {before}",
-        "Needs less memory at once. Each step still learns from the same rows, so the result stays the same.",
+        f"Needs less memory at once. {same}",
         {"training.per_device_train_batch_size": fewer, "training.gradient_accumulation_steps": batch // fewer},
     )
 
@@ -179,26 +184,56 @@ def longer_rows(now: Situation) -> Fix | None:
 
 @maker("whole-rows")
 def whole_rows(now: Situation) -> Fix | None:
-    if now.spec.data.train_on == "whole_row":
+    if now.spec.data.train_on == "whole_row" or now.spec.objective.kind != "sft":
         return None
     detail = "Every token counts, the questions' too: for plain text, or a chat template that cannot tell the turns apart."
     return Fix("whole-rows", "Train on whole rows instead of the assistant's words", detail, {"data.train_on": "whole_row"})
+
+
+@maker("use-lora")
+def use_lora(now: Situation) -> Fix | None:
+    if not now.spec.is_full:
+        return None
+    detail = "An adapter of a few per cent is trained instead of every weight: gradients and optimizer states shrink as much."
+    return Fix("use-lora", "LoRA instead of full fine-tuning", detail, {"finetuning_type": "lora"})
+
+
+@maker("use-8-bits")
+def use_8_bits(now: Situation) -> Fix | None:
+    if now.spec.is_full or now.spec.quantization.kind != "none":
+        return None
+    detail = "The frozen base model in 8 bits takes half of the memory, and stays closer to the original than in 4."
+    return Fix("use-8-bits", "LoRA on 8 bits instead of LoRA", detail, {"quantization.kind": "bitsandbytes_8bit"})
 
 
 @maker("use-qlora")
 def use_qlora(now: Situation) -> Fix | None:
     if now.spec.quantization.load_in_4bit:
         return None
-    detail = "The frozen base model in 4 bits takes about a quarter of the memory."
-    return Fix("use-qlora", "QLoRA instead of LoRA", detail, {"quantization.kind": "bitsandbytes_4bit"})
+    share = "half" if now.spec.quantization.kind == "bitsandbytes_8bit" else "about a quarter"
+    adapter: dict[str, Any] = {"finetuning_type": "lora"} if now.spec.is_full else {}
+    before = now.spec.method.replace("Full", "full")
+    detail = f"The frozen base model in 4 bits takes {share} of the memory."
+    return Fix("use-qlora", f"QLoRA instead of {before}", detail, {**adapter, "quantization.kind": "bitsandbytes_4bit"})
+
+
+@maker("smaller-states")
+def smaller_states(now: Situation) -> Fix | None:
+    """An adapter's states are small in any case."""
+    if not now.spec.is_full or now.spec.optimizer.optim.endswith("8bit"):
+        return None
+    detail = "The optimizer keeps its two numbers a weight in 8 bits instead of 32: 2 bytes instead of 8."
+    label = f"Optimizer paged_adamw_8bit instead of {now.spec.optimizer.optim}"
+    return Fix("smaller-states", label, detail, {"optimizer.optim": "paged_adamw_8bit"})
 
 
 @maker("all-layers")
 def all_layers(now: Situation) -> Fix | None:
-    if now.spec.lora.target_modules == "auto":
+    asked = now.spec.lora.target_modules
+    if asked == "auto" or now.spec.is_full:
         return None
     detail = "Every linear layer that this model has, except the output head, gets an adapter."
-    named = ", ".join(now.spec.lora.target_modules)
+    named = asked if isinstance(asked, str) else ", ".join(asked)
     return Fix("all-layers", f"Target modules auto instead of {named}", detail, {"lora.target_modules": "auto"})
 
 

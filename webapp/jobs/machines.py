@@ -46,10 +46,10 @@ def need_of(job: Job, *, spec: FinetuneSpec | None = None) -> Need:
 def memory_of(spec: FinetuneSpec, *, model: BaseModel, version: DatasetVersion) -> int | None:
     """Job.memory_bytes: what it will need of a GPU; None while nobody has looked at the model."""
     shape = ModelShape.model_validate(model.shape) if model.shape else None
-    return estimate_bytes(spec, shape, rows=_rows(version))
+    return estimate_bytes(spec, shape, rows=row_lengths(version))
 
 
-def _rows(version: DatasetVersion) -> RowLengths | None:
+def row_lengths(version: DatasetVersion) -> RowLengths | None:
     """In tokens, from the file's size: four average rows. Nobody has counted yet; English text has about four bytes a token."""
     average = version.size_bytes / version.rows / 3 if version.rows else 0
     return RowLengths(max(SHORTEST_ROW, round(4 * average)), max(SHORTEST_ROW, average)) if average else None

@@ -15,13 +15,13 @@ from webapp.jobs.comparison import pair_address
 from webapp.jobs.controls import Controls
 from webapp.jobs.execution_told import ExecutionTold, execution_told
 from webapp.jobs.failure_cards import FailureCard, card_for
+from webapp.jobs.loading_text import loading_snippet
 from webapp.jobs.memory_story import MemoryStory, memory_story
 from webapp.jobs.method_tags import tags_of
 from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
 from webapp.jobs.pairs import GAVE_UP, twin_method, twin_of, why_no_twin
 from webapp.jobs.selectors import ahead_of, queue_position
 from webapp.jobs.settings_table import SettingGroup, settings_table
-from webapp.jobs.spec_text import loading_snippet
 from webapp.jobs.stages import Stage, seconds_between, stages_of, waits_of
 from webapp.jobs.state_told import state_sentence
 from webapp.jobs.told import Told

@@ -7,15 +7,22 @@ from typing import Any
 
 from django.utils import timezone
 
+from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.forms import NewJobForm
-from webapp.jobs.machines import memory_of
+from webapp.jobs.machines import row_lengths
+from webapp.jobs.memory_preview import PoolFit, fits_of
 from webapp.jobs.models import HELD_JOB, Job, JobStatus
+from webapp.jobs.room import Room, rooms_of
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.spec_text import as_json, as_yaml
+from webapp.jobs.throughput import TimeRange, time_range, tokens_a_row
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
+from worker.contract.model_shape import ModelShape
+from worker.contract.objective import Sft
 from worker.contract.spec import FinetuneSpec
+from worker.contract.vram.stored import trained_of
 
 
 @dataclass(frozen=True)
@@ -40,53 +47,110 @@ class Preview:
     batch_arithmetic: str
     steps: int | None
     steps_arithmetic: str
-    memory_bytes: int | None
-    """Estimated need of a GPU; None while too little is known."""
+    trained: int | None
+    """Parameters; None while nobody has looked at the model."""
+    parameters: int | None
+    fits: list[PoolFit]
+    """The chosen pool first; empty while too little is known."""
+    gpus: int | None
+    """The most that one machine of the chosen pool has."""
+    time: TimeRange | None
     outlook: PoolOutlook | None
     problems: list[Problem]
     yaml: str
     json: str
 
+    @property
+    def chosen(self) -> PoolFit | None:
+        return next((fit for fit in self.fits if fit.is_chosen), None)
+
+    @property
+    def trained_share(self) -> str:
+        return f"{100 * (self.trained or 0) / (self.parameters or 1):.2g} %"
+
+    @property
+    def time_told(self) -> str:
+        if self.time is None:
+            return "no past run of this model like this here, so nothing to reckon with" if self.steps else ""
+        return self.time.told
+
+    @property
+    def others(self) -> list[PoolFit]:
+        return [fit for fit in self.fits if not fit.is_chosen]
+
 
 def preview_of(form: NewJobForm) -> Preview:
     """`form` is bound; it need not be valid."""
     form.is_valid()
-    spec, chosen = form.spec, form.cleaned_data
-    version, model = chosen.get("dataset_version"), chosen.get("base_model")
-    steps, arithmetic = steps_of(spec, version) if spec else (None, "")
+    spec, chosen = form.spec, form.chosen
+    version, model, pool = chosen.get("dataset_version"), chosen.get("base_model"), chosen.get("pool")
+    shape = ModelShape.model_validate(model.shape) if model and model.shape else None
+    rooms = rooms_of(WorkerPool.objects.order_by("name"))
+    steps, arithmetic = steps_of(spec, version, model=model) if spec else (None, "")
     return Preview(
         spec=spec,
         batch_arithmetic=_batch(spec) if spec else "",
         steps=steps,
         steps_arithmetic=arithmetic,
-        memory_bytes=memory_of(spec, model=model, version=version) if spec and model and version else None,
-        outlook=outlook_of(chosen["pool"]) if chosen.get("pool") else None,
+        trained=trained_of(spec, shape, is_one=True).numbers if spec and shape else None,
+        parameters=shape.parameters if shape else None,
+        fits=_fits(spec, shape, version=version, rooms=rooms, pool=pool),
+        gpus=next((room.gpus for room in rooms if pool and room.pool.pk == pool.pk), None),
+        time=time_range(spec, steps=steps, pool=pool, model=model, version=version)
+        if spec and pool and model and version
+        else None,
+        outlook=outlook_of(pool) if pool else None,
         problems=_problems(form),
         yaml=as_yaml(spec) if spec else "",
         json=as_json(spec) if spec else "",
     )
 
 
+def _fits(
+    spec: FinetuneSpec | None,
+    shape: ModelShape | None,
+    *,
+    version: DatasetVersion | None,
+    rooms: list[Room],
+    pool: WorkerPool | None,
+) -> list[PoolFit]:
+    if spec is None or shape is None:
+        return []
+    return fits_of(spec, shape, rows=row_lengths(version) if version else None, rooms=rooms, chosen=pool)
+
+
 def _batch(spec: FinetuneSpec) -> str:
     training = spec.training
-    return f"{training.per_device_train_batch_size:,} a pass × {counted(training.gradient_accumulation_steps, 'pass', 'passes')} a step"
+    passes = counted(training.gradient_accumulation_steps, "pass", "passes")
+    shared = f", shared out to {spec.plan.num_processes} GPUs" if spec.plan.num_processes > 1 else ""
+    return f"{training.per_device_train_batch_size:,} a pass × {passes} a step{shared}"
 
 
 def counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def steps_of(spec: FinetuneSpec, version: DatasetVersion | None) -> tuple[int | None, str]:
+def steps_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseModel | None = None) -> tuple[int | None, str]:
     """(optimizer steps, how they come about). Steps win over epochs; the trainer may find rows that it cannot use."""
     training = spec.training
-    rows = round(version.rows * (1 - spec.data.eval_share)) if version else 0
+    rows, called = _rows_of(spec, version, model=model)
     if training.max_steps:
-        seen = f"{training.max_steps * training.effective_batch / rows:.2g} epochs of {rows:,} rows" if rows else "as given"
+        seen = f"{training.max_steps * training.effective_batch / rows:.2g} epochs of {called}" if rows else "as given"
         return training.max_steps, seen
     if not rows or not training.num_train_epochs:
         return None, "known once a dataset is chosen"
     steps = max(1, ceil(ceil(rows / training.effective_batch) * training.num_train_epochs))
-    return steps, f"{rows:,} rows ÷ {training.effective_batch:,} × {training.num_train_epochs:g} epochs"
+    return steps, f"{called} ÷ {training.effective_batch:,} × {training.num_train_epochs:g} epochs"
+
+
+def _rows_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseModel | None) -> tuple[int, str]:
+    """(rows of an epoch, in words)"""
+    rows = round(version.rows * (1 - spec.data.eval_share)) if version else 0
+    if not (version and model and isinstance(spec.objective, Sft) and spec.objective.packing):
+        return rows, f"{rows:,} rows"
+    fewest, most, _ = tokens_a_row(version, model=model, max_length=spec.training.max_length)
+    packed = max(1, ceil(rows * (fewest + most) / 2 / spec.training.max_length))
+    return packed, f"about {packed:,} packed rows"
 
 
 def outlook_of(pool: WorkerPool) -> PoolOutlook:

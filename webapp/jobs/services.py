@@ -14,6 +14,8 @@ from webapp.jobs.events import tell
 from webapp.jobs.lifecycle import ask_to_stop, move_job
 from webapp.jobs.machines import memory_of
 from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStatus, Priority
+from webapp.jobs.refusals import JobRefused as JobRefused
+from webapp.jobs.spec_checks import refusals
 from webapp.pools.models import WorkerPool
 from worker.contract.model_shape import BaseModelRef
 from worker.contract.protocols import protocol_of
@@ -22,18 +24,6 @@ from worker.contract.spec import FinetuneSpec
 NAME_CHARS = 100
 PAUSES_SINCE = 2
 """The protocol in which a worker learned to pause."""
-
-
-class JobRefused(Exception):
-    """What is wrong, at which field (empty: the whole), and how to mend it.
-
-    `code` tells programs which kind: refused (a wrong wish), conflict (the job's state forbids it), forbidden (not theirs to do),
-    idempotency_key_reused.
-    """
-
-    def __init__(self, message: str, *, field: str = "", code: str = "refused") -> None:
-        super().__init__(message)
-        self.field, self.code = field, code
 
 
 def reference_to(model: BaseModel) -> BaseModelRef:
@@ -140,22 +130,8 @@ def _check_parts(user: User, model: BaseModel, version: DatasetVersion, spec: Fi
         raise JobRefused(f"{version} cannot be trained on: {version.get_state_display().lower()}.", field="dataset_version")
     if model.state == BaseModel.State.BROKEN:
         raise JobRefused(f"{model.name} cannot be used: {model.problem}", field="base_model")
-    _check_shape(model, spec)
-
-
-def _check_shape(model: BaseModel, spec: FinetuneSpec) -> None:
-    """What the model's own files rule out; unknown while no worker has looked at it."""
-    if not model.shape:
-        return
-    longest = int(model.shape["max_position_embeddings"])
-    if spec.training.max_length > longest:
-        raise JobRefused(f"{model.name} reads at most {longest:,} tokens.", field="training.max_length")
-    known = set(model.shape.get("linear_modules") or ())
-    asked = () if spec.lora.target_modules == "auto" else spec.lora.target_modules
-    unknown = [module for module in asked if module.rsplit(".", 1)[-1] not in known]
-    if known and unknown:
-        have = ", ".join(sorted(known))
-        raise JobRefused(f"{model.name} has no layer named {', '.join(unknown)}. It has: {have}.", field="lora.target_modules")
+    if refused := next(refusals(spec, model=model, version=version), None):
+        raise refused
 
 
 WAITING = (JobStatus.DRAFT, JobStatus.QUEUED, JobStatus.PAUSED)

@@ -25,13 +25,14 @@ def settings_table(spec: FinetuneSpec) -> list[SettingGroup]:
     stored = spec.model_dump(mode="json")
     rows: dict[str, list[SettingRow]] = {group.name: [] for group in GROUPS}
     for field in spec_fields():
-        if field.of_kind in ("", stored[field.group].get("kind", "")):
-            rows[field.group].append(_row(field, stored[field.group][field.name]))
-    return [SettingGroup(group.title, rows[group.name]) for group in GROUPS]
+        kind = stored[field.group].get("kind", "")
+        if field.is_of(kind) and not (spec.is_full and field.group == "lora"):
+            rows[field.group].append(_row(field, stored[field.group][field.name], kind=kind))
+    return [SettingGroup(group.title, rows[group.name]) for group in GROUPS if rows[group.name]]
 
 
-def _row(field: SpecField, value: Any) -> SettingRow:
-    return SettingRow(field.title, field.name, _told(field, value), as_text(value) == field.default_text)
+def _row(field: SpecField, value: Any, *, kind: str) -> SettingRow:
+    return SettingRow(field.title_of(kind), field.name, _told(field, value), as_text(value) == field.default_text)
 
 
 def _told(field: SpecField, value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from webapp.jobs.spec_fields import SpecField
+from worker.contract.message import WrongTogether
 
 BOUNDS = {
     "greater_than_equal": ("ge", "must be at least"),
@@ -31,12 +32,23 @@ def plain_errors(error: ValidationError, fields: Mapping[str, SpecField]) -> Ite
     """(path of the field, or empty for the whole; sentence), one for each field."""
     told: set[str] = set()
     for problem in error.errors(include_url=False):
-        group = str(problem["loc"][0]) if problem["loc"] else ""
-        path = path_of(problem["loc"], fields) or named_in(str(problem["msg"]), group=group, fields=fields)
+        path = said_at(problem) or path_of(problem["loc"], fields) or named_in(problem, fields=fields)
         if path in told and path:
             continue  # a union says the same once for each of its members
         told.add(path)
-        yield path, sentence(problem, title=fields[path].title if path else "")
+        yield path, sentence(problem, title=_title(fields.get(path), problem["loc"]))
+
+
+def said_at(problem: Any) -> str:
+    """The path that a check across fields names itself."""
+    error = problem.get("ctx", {}).get("error")
+    return error.path if isinstance(error, WrongTogether) else ""
+
+
+def _title(field: SpecField | None, location: tuple[int | str, ...]) -> str:
+    """As the chosen kind of the block calls it."""
+    kind = next((str(part) for part in location if field and str(part) in field.of_kinds), "")
+    return field.title_of(kind) if field else ""
 
 
 def path_of(location: tuple[int | str, ...], fields: Mapping[str, SpecField]) -> str:
@@ -45,9 +57,9 @@ def path_of(location: tuple[int | str, ...], fields: Mapping[str, SpecField]) ->
     return next((f"{parts[0]}.{part}" for part in parts[1:] if f"{parts[0]}.{part}" in fields), "")
 
 
-def named_in(message: str, *, group: str, fields: Mapping[str, SpecField]) -> str:
+def named_in(problem: Any, *, fields: Mapping[str, SpecField]) -> str:
     """The field that a sentence about a whole group speaks of first: "Give epochs or steps" is about Epochs."""
-    said = message.casefold()
+    said, group = str(problem["msg"]).casefold(), str(problem["loc"][0]) if problem["loc"] else ""
     found = [
         (said.find(word), field.path) for field in fields.values() for word in _names(field) if field.group == group or not group
     ]

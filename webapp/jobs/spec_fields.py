@@ -1,7 +1,8 @@
 """The form's fields of a FinetuneSpec, read from the contract: title, help, bounds and choices are said there once. Pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -11,35 +12,30 @@ from pydantic.fields import FieldInfo
 
 from worker.contract.dataset import Data
 from worker.contract.lora import Lora
-from worker.contract.optimizer import Optimizer
+from worker.contract.objective import Dpo, Kto, Orpo, Reward, Sft
+from worker.contract.optimizer import Optimizer, is_paged
 from worker.contract.plan import Plan
-from worker.contract.quantization import BitsAndBytes4Bit, Unquantized
+from worker.contract.quantization import BitsAndBytes4Bit, BitsAndBytes8Bit, Unquantized
 from worker.contract.training import Training
 
 BOOLEAN_CHOICES = (("", "Automatic"), ("true", "On"), ("false", "Off"))
-SHOWN: dict[str, tuple[str, ...]] = {
-    "training": ("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"),
-    "lora": ("r", "lora_alpha"),
-    "optimizer": ("learning_rate", "lr_scheduler_type"),
-    "quantization": ("bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "dtype"),
-    "data": ("eval_share", "train_on"),
-    "plan": (),
-}
-"""Not folded away, in this order: what most runs change."""
 
 
 @dataclass(frozen=True)
 class Group:
+    """A block of the spec; several models where its `kind` chooses one of them."""
+
     name: str
     title: str
     models: tuple[type[BaseModel], ...]
 
 
 GROUPS = (
+    Group("objective", "Objective", (Sft, Dpo, Orpo, Kto, Reward)),
     Group("training", "Training", (Training,)),
     Group("lora", "LoRA", (Lora,)),
     Group("optimizer", "Optimizer", (Optimizer,)),
-    Group("quantization", "Quantisation", (BitsAndBytes4Bit, Unquantized)),
+    Group("quantization", "Quantisation", (BitsAndBytes4Bit, BitsAndBytes8Bit, Unquantized)),
     Group("data", "Data", (Data,)),
     Group("plan", "Execution", (Plan,)),
 )
@@ -47,11 +43,13 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class SpecField:
+    """One control of the form. Several kinds of a block may have it: what is typed stays when another of them is chosen."""
+
     group: str
     name: str
     info: FieldInfo
-    of_kind: str = ""
-    """The value of the group's `kind` that has this field; empty: every one."""
+    of_kinds: Mapping[str, FieldInfo] = field(default_factory=dict, hash=False)
+    """By the values of the block's `kind` that have this field; empty: the block has no kinds."""
 
     @property
     def path(self) -> str:
@@ -69,6 +67,22 @@ class SpecField:
     def default_text(self) -> str:
         return "" if self.info.is_required() else as_text(self.info.default)
 
+    def is_of(self, kind: str) -> bool:
+        return not self.of_kinds or kind in self.of_kinds
+
+    def title_of(self, kind: str) -> str:
+        return self.of_kinds.get(kind, self.info).title or self.name
+
+    @property
+    def helps(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """(kinds, none for every one; what the field is there): one where all say the same."""
+        said: dict[str, list[str]] = {}
+        for kind, info in self.of_kinds.items():
+            said.setdefault(info.description or "", []).append(kind)
+        if len(said) < 2:
+            return (((), self.info.description or ""),)
+        return tuple((tuple(kinds), words) for words, kinds in said.items())
+
 
 def as_text(value: Any) -> str:
     """A value as it stands in its form control."""
@@ -83,15 +97,20 @@ def as_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def spec_fields() -> list[SpecField]:
-    return [field for group in GROUPS for model in group.models for field in _fields_of(group, model)]
+@cache
+def spec_fields() -> tuple[SpecField, ...]:
+    return tuple(field for group in GROUPS for field in _fields_of(group))
 
 
-def _fields_of(group: Group, model: type[BaseModel]) -> Iterator[SpecField]:
-    kind = model.model_fields["kind"].default if "kind" in model.model_fields else ""
-    for name, info in model.model_fields.items():
-        if info.title:  # kind and load_in_4bit follow from the method
-            yield SpecField(group.name, name, info, kind)
+def _fields_of(group: Group) -> Iterator[SpecField]:
+    found: dict[str, dict[str, FieldInfo]] = {}
+    for model in group.models:
+        kind = model.model_fields["kind"].default if "kind" in model.model_fields else ""
+        for name, info in model.model_fields.items():
+            if info.title:  # kind and load_in_4bit follow from the method
+                found.setdefault(name, {})[kind] = info
+    for name, infos in found.items():
+        yield SpecField(group.name, name, next(iter(infos.values())), {kind: info for kind, info in infos.items() if kind})
 
 
 def form_field(field: SpecField) -> forms.Field:
@@ -102,8 +121,17 @@ def form_field(field: SpecField) -> forms.Field:
         return forms.ChoiceField(choices=BOOLEAN_CHOICES, **known) if field.is_optional else forms.BooleanField(**known)
     choices = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
     if choices and len(kinds) == 1:
-        return forms.CharField(widget=forms.Select(choices=[(value, value) for value in choices]), **known)
+        return forms.CharField(widget=forms.Select(choices=_offered(field, choices)), **known)
     return forms.CharField(widget=forms.TextInput(attrs=_attributes(field, kinds)), **known)
+
+
+def _offered(field: SpecField, values: list[str]) -> list[Any]:
+    """(value, label), or groups of them."""
+    each = [(value, value) for value in values]
+    if field.path != "optimizer.optim":
+        return each
+    paged = [choice for choice in each if is_paged(choice[0])]
+    return [("Paged: give way when the card is full", paged), ("Not paged", [choice for choice in each if choice not in paged])]
 
 
 def _parts(annotation: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from worker.contract.dataset import Data
 from worker.contract.lora import Lora
-from worker.contract.message import Message
+from worker.contract.message import Message, WrongTogether
 from worker.contract.model_shape import BaseModelRef
 from worker.contract.objective import Objective, Sft
 from worker.contract.optimizer import Optimizer
@@ -45,26 +45,25 @@ class FinetuneSpec(Message):
     @model_validator(mode="after")
     def full_weights_are_unquantised(self) -> Self:
         if self.is_full and not isinstance(self.quantization, Unquantized):
-            raise ValueError("Full fine-tuning needs an unquantised base model: quantised weights cannot be trained.")
+            sentence = "Full fine-tuning needs an unquantised base model: quantised weights cannot be trained."
+            raise WrongTogether(sentence, path="quantization.kind")
         return self
 
     @model_validator(mode="after")
-    def best_needs_evaluation(self) -> Self:
-        training = self.training
-        asks = (
-            "Early stopping"
-            if training.early_stopping_patience
-            else "The best checkpoint"
-            if training.load_best_model_at_end
-            else ""
-        )
-        if asks and not (self.data.eval_share and training.eval_steps):
-            raise ValueError(f"{asks} needs evaluations: hold some rows out, and evaluate every so many steps.")
-        if self.optimizer.lr_scheduler_type == "reduce_lr_on_plateau" and not (self.data.eval_share and training.eval_steps):
-            raise ValueError(
-                "The schedule reduce_lr_on_plateau needs evaluations: hold some rows out, and evaluate every so many steps."
-            )
+    def what_needs_evaluations_has_them(self) -> Self:
+        asks = self._asks_for_evaluations()
+        if asks and not self.data.eval_share:
+            raise WrongTogether(f"{asks} needs evaluations: hold some rows out for them.", path="data.eval_share")
+        if asks and not self.training.eval_steps:
+            raise WrongTogether(f"{asks} needs evaluations: say after how many steps.", path="training.eval_steps")
         return self
+
+    def _asks_for_evaluations(self) -> str:
+        if self.training.early_stopping_patience:
+            return "Early stopping"
+        if self.training.load_best_model_at_end:
+            return "Keeping the best checkpoint"
+        return "The schedule reduce_lr_on_plateau" if self.optimizer.lr_scheduler_type == "reduce_lr_on_plateau" else ""
 
     @property
     def is_full(self) -> bool:

@@ -12,6 +12,10 @@ from worker.contract.spec import FinetuneSpec
 MODEL = {"kind": "example", "name_or_path": "smollm2-135m-instruct"}
 
 
+FULL = {"finetuning_type": "full", "quantization": {"kind": "none"}}
+EIGHT = {"quantization": {"kind": "bitsandbytes_8bit"}}
+
+
 def spec(**blocks: Any) -> FinetuneSpec:
     return FinetuneSpec.model_validate({"base_model": MODEL, "training": {"num_train_epochs": 3}, **blocks})
 
@@ -43,7 +47,13 @@ def made(key: str, ran: FinetuneSpec, **known: Any) -> Any:
         ("longer-rows", {}, {"training.max_length": 1024}),
         ("whole-rows", {}, {"data.train_on": "whole_row"}),
         ("use-qlora", {"quantization": {"kind": "none"}}, {"quantization.kind": "bitsandbytes_4bit"}),
+        ("use-qlora", EIGHT, {"quantization.kind": "bitsandbytes_4bit"}),
+        ("use-qlora", FULL, {"finetuning_type": "lora", "quantization.kind": "bitsandbytes_4bit"}),
+        ("use-lora", FULL, {"finetuning_type": "lora"}),
+        ("use-8-bits", {"quantization": {"kind": "none"}}, {"quantization.kind": "bitsandbytes_8bit"}),
+        ("smaller-states", FULL, {"optimizer.optim": "paged_adamw_8bit"}),
         ("all-layers", {"lora": {"target_modules": ["q"]}}, {"lora.target_modules": "auto"}),
+        ("all-layers", {"lora": {"target_modules": "q_and_v"}}, {"lora.target_modules": "auto"}),
         ("usual-precision", {"training": {"max_steps": 3, "bf16": True}}, {"training.bf16": None, "training.fp16": None}),
         ("rarer-checkpoints", {"training": {"max_steps": 3, "save_steps": 50}}, {"training.save_steps": 100}),
     ],
@@ -73,7 +83,14 @@ def test_smaller_passes_keep_the_effective_batch():
         ("activation-checkpointing", {}),
         ("shorter-rows", {"training": {"max_steps": 3, "max_length": 64}}),
         ("whole-rows", {"data": {"train_on": "whole_row"}}),
+        ("whole-rows", {"objective": {"kind": "dpo"}}),
         ("use-qlora", {}),
+        ("use-lora", {}),
+        ("use-8-bits", {}),
+        ("use-8-bits", FULL),
+        ("smaller-states", {}),
+        ("lower-rank", FULL),
+        ("all-layers", FULL),
         ("all-layers", {}),
         ("usual-precision", {}),
         ("rarer-checkpoints", {}),
@@ -81,6 +98,10 @@ def test_smaller_passes_keep_the_effective_batch():
 )
 def test_nothing_is_offered_where_nothing_would_change(key: str, ran: dict[str, Any]):
     assert made(key, spec(**ran)) is None
+
+
+def test_kto_s_smaller_passes_say_that_the_result_changes():
+    assert "so its result changes a little" in made("smaller-passes", spec(objective={"kind": "kto"})).detail
 
 
 def test_rows_are_not_longer_than_the_model_reads():
@@ -120,7 +141,8 @@ def any_spec(seed: int) -> FinetuneSpec:
             "warmup_steps": dice.choice([0, 0.03, 0.2, 0.99, 1, 7, 1_000_000]),
         },
         data={"train_on": dice.choice(["assistant", "whole_row"])},
-        quantization={"kind": dice.choice(["none", "bitsandbytes_4bit"])},
+        objective={"kind": dice.choice(["sft", "dpo", "kto"])},
+        **dice.choice([FULL, EIGHT, {"quantization": {"kind": "none"}}, {}]),
     )
 
 

@@ -4,8 +4,9 @@ import pytest
 from django import forms
 
 from tests.cast import Cast
+from webapp.jobs.form_sections import SECTIONS, fields_of
 from webapp.jobs.forms import NewJobForm, settings_of
-from webapp.jobs.spec_fields import SHOWN, as_text, form_field, spec_fields
+from webapp.jobs.spec_fields import as_text, form_field, spec_fields
 from worker.contract.lora import Lora
 from worker.contract.optimizer import Optimizer
 from worker.contract.spec import FinetuneSpec
@@ -29,14 +30,23 @@ def test_each_explains_itself(path: str):
     assert not field.required
 
 
-def test_every_shown_field_exists():
-    assert {f"{group}.{name}" for group, names in SHOWN.items() for name in names} <= set(FIELDS)
+def test_every_field_stands_in_one_section():
+    placed = [field.path for section in SECTIONS for fields in fields_of(section) for field in fields]
+    assert sorted(placed) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_kinds_that_share_a_field_share_its_default(path: str):
+    """What is typed stays when another kind is chosen, so it must mean the same."""
+    assert len({as_text(info.default) for info in FIELDS[path].of_kinds.values()}) <= 1
 
 
 def test_choices_are_those_of_the_contract():
     control = form_field(FIELDS["optimizer.optim"]).widget
     assert isinstance(control, forms.Select)
-    assert ("paged_adamw_32bit", "paged_adamw_32bit") in control.choices
+    groups = dict(control.choices)
+    assert ("paged_adamw_32bit", "paged_adamw_32bit") in groups["Paged: give way when the card is full"]
+    assert ("adamw_torch", "adamw_torch") in groups["Not paged"]
 
 
 def test_a_stored_spec_fills_the_form(cast: Cast):

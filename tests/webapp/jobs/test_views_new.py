@@ -57,6 +57,77 @@ def test_an_unticked_box_is_off(cast: Cast):
 
 
 @pytest.mark.parametrize(
+    ("chosen", "method", "kind", "trained"),
+    [
+        ("bitsandbytes_4bit", "QLoRA", "bitsandbytes_4bit", "lora"),
+        ("bitsandbytes_8bit", "LoRA on 8 bits", "bitsandbytes_8bit", "lora"),
+        ("none", "LoRA", "none", "lora"),
+        ("full", "Full fine-tuning", "none", "full"),
+    ],
+)
+def test_each_method_is_what_it_says(cast: Cast, chosen: str, method: str, kind: str, trained: str):
+    signed_in(cast.alice).post("/jobs/new", filled(cast, method=chosen))
+    spec = FinetuneSpec.model_validate(Job.objects.get().spec)
+    assert (spec.method, spec.quantization.kind, spec.finetuning_type) == (method, kind, trained)
+
+
+def test_what_is_not_asked_for_does_not_count(cast: Cast):
+    """Left over in its control from another choice, or never filled in: the default stands in the spec."""
+    left_over = {
+        "method": "full",
+        "lora.r": "999",
+        "lora.target_modules": "nothing_proj",
+        "objective.beta": "not a number",
+        "plan.fsdp": "on",
+        "training.early_stopping_threshold": "nonsense",
+    }
+    answer = signed_in(cast.alice).post("/jobs/new", filled(cast, **left_over))
+    assert answer.status_code == 302, answer.context["form"].errors
+    spec = FinetuneSpec.model_validate(Job.objects.get().spec)
+    assert (spec.lora.r, spec.plan.fsdp, spec.objective.kind) == (16, False, "sft")
+
+
+@pytest.mark.parametrize(
+    ("objective", "rows", "blocks"),
+    [("sft", "text", ""), ("dpo", "preference", ""), ("kto", "preference", ""), ("dpo", "messages", "DPO learns from pairs")],
+)
+def test_an_objective_takes_the_rows_that_it_can_learn_from(cast: Cast, objective: str, rows: str, blocks: str):
+    DatasetVersion.objects.update(format=rows)
+    sent = filled(cast, objective=objective)
+    preview = signed_in(cast.alice).post("/jobs/preview", sent).context
+    answer = signed_in(cast.alice).post("/jobs/new", sent)
+    assert answer.status_code == (422 if blocks else 302)
+    if not blocks:
+        assert Job.objects.get().spec["objective"]["kind"] == objective
+        return
+    (problem,) = preview["preview"].problems
+    assert problem.path == "dataset_version"
+    assert problem.sentence.startswith(blocks)
+    assert answer.context["form"].errors["dataset_version"][0].endswith("Choose another dataset, or SFT for this one.")
+    assert preview["preview"].steps  # the rest of the preview stands
+
+
+@pytest.mark.parametrize(
+    ("typed", "path", "said"),
+    [
+        ({"training.load_best_model_at_end": "on"}, "data.eval_share", "Keeping the best checkpoint needs evaluations"),
+        ({"training.early_stopping_patience": "2"}, "data.eval_share", "Early stopping needs evaluations"),
+        (
+            {"training.early_stopping_patience": "2", "data.eval_share": "0.5"},
+            "training.eval_steps",
+            "Early stopping needs evaluations: say after how many steps.",
+        ),
+        ({"optimizer.lr_scheduler_type": "reduce_lr_on_plateau"}, "data.eval_share", "The schedule reduce_lr_on_plateau needs"),
+    ],
+)
+def test_what_is_wrong_together_is_told_at_the_field_to_change(cast: Cast, typed: dict[str, str], path: str, said: str):
+    answer = signed_in(cast.alice).post("/jobs/new", filled(cast, **typed))
+    errors = answer.context["form"].errors
+    assert list(errors) == [path]
+    assert errors[path][0].startswith(said)
+
+
+@pytest.mark.parametrize(
     ("field", "typed", "said"),
     [
         ("lora.r", "0", "Rank (r) must be at least 1."),
@@ -129,6 +200,28 @@ class TestPrefill:
         assert form["name"].value() == "first (copy)"
         assert (form["training.max_steps"].value(), form["training.num_train_epochs"].value()) == ("3", "")
 
+    @pytest.mark.parametrize(
+        "blocks",
+        [
+            {"objective": {"kind": "kto", "beta": 0.3, "desirable_weight": 2.0}},
+            {"finetuning_type": "full", "quantization": {"kind": "none", "dtype": "float32"}},
+            {"quantization": {"kind": "bitsandbytes_8bit", "llm_int8_threshold": 5.0}, "lora": {"target_modules": "attention"}},
+            {"plan": {"num_processes": 2, "fsdp": True}, "optimizer": {"lr_scheduler_kwargs": {"num_cycles": 2}}},
+        ],
+    )
+    def test_a_clone_untouched_is_the_same_spec(self, cast: Cast, blocks: dict[str, Any]):
+        job = submitted(cast)
+        spec = FinetuneSpec.model_validate({**job.spec, **blocks}).model_dump(mode="json")
+        Job.objects.update(spec=spec)
+        if "objective" in blocks:
+            DatasetVersion.objects.update(format="unpaired_preference")
+        client = signed_in(cast.bob)
+        page = client.get(f"/jobs/new?clone={job.pk}").context["form"]
+        values = {name: page[name].value() for name in page.fields}
+        sent = {name: "on" if value is True else str(value) for name, value in values.items() if value not in (None, False)}
+        assert client.post("/jobs/new", sent).status_code == 302
+        assert Job.objects.order_by("-pk")[0].spec == spec
+
     @pytest.mark.parametrize("clone", ["999", "1"])
     def test_a_job_one_may_not_see_cannot_be_cloned(self, cast: Cast, clone: str):
         submitted(cast)
@@ -156,6 +249,22 @@ class TestPreview:
 
     def test_steps_win_over_epochs(self, cast: Cast):
         assert self.post(cast, **{"training.max_steps": "20"}).context["preview"].steps == 20
+
+    def test_it_says_how_much_is_trained(self, cast: Cast):
+        every, two = (self.post(cast, **{"lora.target_modules": asked}).context["preview"] for asked in ("auto", "q_and_v"))
+        assert (every.trained, two.trained) == (4_884_480, 921_600)  # rank 16 on the layers of SmolLM2-135M, as PEFT counts
+        assert (
+            "Trains 921,600 parameters, 0.69 % of the model's 135 M."
+            in self.post(cast, **{"lora.target_modules": "q_and_v"}).content.decode()
+        )
+
+    def test_it_is_honest_without_a_past_run(self, cast: Cast):
+        assert "no past run of this model like this here" in self.post(cast).content.decode()
+
+    def test_packed_rows_are_counted(self, cast: Cast):
+        DatasetVersion.objects.update(rows=1000, size_bytes=400_000)  # about 100 tokens a row: five to a row of 512
+        preview = self.post(cast, **{"objective.packing": "on", "training.max_steps": ""}).context["preview"]
+        assert preview.steps_arithmetic == "about 209 packed rows ÷ 4 × 3 epochs"
 
     def test_it_says_who_takes_the_job(self, cast: Cast):
         assert "1 worker online; takes it at once." in self.post(cast).content.decode()

@@ -8,7 +8,8 @@ from webapp.accounts.requests import user_of
 from webapp.jobs.attempt_story import attempts_told
 from webapp.jobs.presentation import job_page
 from webapp.jobs.selectors import state_events
-from webapp.jobs.spec_text import as_json, as_python, as_yaml
+from webapp.jobs.spec_python import as_python
+from webapp.jobs.spec_text import as_json, as_yaml
 from webapp.jobs.told import told_events
 from webapp.jobs.views.finding import job_or_404
 from worker.contract.spec import FinetuneSpec
@@ -40,5 +41,7 @@ def job_logs(request: HttpRequest, pk: int) -> HttpResponse:
 def job_config(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_or_404(request, pk)
     spec = FinetuneSpec.model_validate(job.spec)
-    texts = {"yaml": as_yaml(spec), "json": as_json(spec), "python": as_python(spec, dataset_file=job.dataset_version.file_name)}
+    version = job.dataset_version
+    python = as_python(spec, dataset_file=version.file_name, rows_format=version.format)
+    texts = {"yaml": as_yaml(spec), "json": as_json(spec), "python": python}
     return render(request, "jobs/config.html", {"page": job_page(job, user_of(request), tab="config"), **texts})

@@ -1,0 +1,29 @@
+"""What a spec asks that its model or its rows cannot give: known before a worker sees it. Reads nothing but what it is handed."""
+
+from collections.abc import Iterator
+
+from webapp.catalog.models import BaseModel
+from webapp.datasets.models import DatasetVersion
+from webapp.jobs.choices import wrong_format
+from webapp.jobs.refusals import JobRefused
+from worker.contract.model_shape import ModelShape
+from worker.contract.spec import FinetuneSpec
+
+
+def refusals(spec: FinetuneSpec, *, model: BaseModel | None, version: DatasetVersion | None) -> Iterator[JobRefused]:
+    """One for each field that is wrong; parts that are not chosen yet rule nothing out."""
+    if version and (sentence := wrong_format(spec.objective.kind, rows_format=version.format, dataset=str(version))):
+        yield JobRefused(sentence, field="dataset_version")
+    if model and model.shape:  # nobody has looked at the model otherwise
+        yield from _shape_refusals(spec, ModelShape.model_validate(model.shape), name=model.name)
+
+
+def _shape_refusals(spec: FinetuneSpec, shape: ModelShape, *, name: str) -> Iterator[JobRefused]:
+    longest = shape.max_position_embeddings
+    if spec.training.max_length > longest:
+        yield JobRefused(f"{name} reads at most {longest:,} tokens.", field="training.max_length")
+    asked = () if spec.is_full or isinstance(spec.lora.target_modules, str) else spec.lora.target_modules
+    unknown = [module for module in asked if module.rsplit(".", 1)[-1] not in shape.linear_modules]
+    if shape.linear_modules and unknown:
+        have = ", ".join(sorted(shape.linear_modules))
+        yield JobRefused(f"{name} has no layer named {', '.join(unknown)}. It has: {have}.", field="lora.target_modules")
