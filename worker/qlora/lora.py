@@ -6,10 +6,8 @@ import torch
 from peft import LoraConfig
 
 from worker.contract.lora import Lora
+from worker.contract.targets import names_of
 from worker.qlora.failures import RunFailed
-
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "dense", "out_proj", "c_attn")
-QUERIES_AND_VALUES = ("q_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn")
 
 
 def linear_modules(model: Any) -> tuple[str, ...]:
@@ -46,9 +44,7 @@ def choose_target_modules(model: Any, *, lora: Lora) -> tuple[str, ...]:
 
 def _shortcut(asked: str, *, found: tuple[str, ...]) -> tuple[str, ...]:
     """auto, attention or q_and_v as the names that this model has."""
-    if asked == "auto":
-        return found
-    names = tuple(name for name in found if name in (ATTENTION if asked == "attention" else QUERIES_AND_VALUES))
+    names = names_of(asked, found=found)
     if not names:
         raise RunFailed(
             "bad_config",

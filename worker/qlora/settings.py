@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from worker.contract.model_shape import BaseModelRef
 from worker.contract.orders import WorkOrder
 from worker.contract.spec import FinetuneSpec
+from worker.contract.training import Training
 
 Settings = dict[str, Any]
 WITHOUT_EFFECT = (
@@ -20,6 +22,7 @@ WITHOUT_EFFECT = (
     "training.logging_steps",
     "training.save_steps",
 )
+NO_MODEL = BaseModelRef(kind="example", name_or_path="none")
 REASON_CHARS = 400
 SAMPLE_BYTES = 1 << 20
 
@@ -72,12 +75,20 @@ def fingerprint(model: Path) -> str:
 
 def differences(then: Settings, now: Settings) -> str:
     """What differs, in words; empty when nothing does."""
+    then = read_today(then, names=set(now))
     parts = [
         f"{name} was {_short(then.get(name))} and is {_short(now.get(name))}"
         for name in sorted({*then, *now})
         if then.get(name) != now.get(name)
     ]
     return "; ".join(parts)[:REASON_CHARS]
+
+
+def read_today(then: Settings, *, names: set[str]) -> Settings:
+    """What an older version wrote: fields that it did not know had their defaults' effect, and `kind: sft` is the objective now."""
+    defaults = flattened(FinetuneSpec(base_model=NO_MODEL, training=Training(max_steps=1)).model_dump(mode="json"))
+    new = {name: value for name, value in defaults.items() if name in names and name not in then}
+    return new | {name: value for name, value in then.items() if (name, value) != ("kind", "sft")}
 
 
 def _short(value: Any) -> str:

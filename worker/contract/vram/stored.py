@@ -6,13 +6,12 @@ from math import sqrt
 from worker.contract.model_shape import LinearLayer, ModelShape
 from worker.contract.quantization import BitsAndBytes4Bit, BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
+from worker.contract.targets import names_of
 
 BLOCK, NESTED = 64, 256  # weights to a scale; scales to a scale of scales
 TABLES_BYTES = 2048  # of one 4-bit weight: its levels, the scales' levels and their offset, each rounded up to 512
 PAGED_FROM = 100_000  # bitsandbytes leaves smaller tensors on the card
 EIGHT_BIT_FROM, EIGHT_BIT_BLOCK = 4096, 256  # smaller tensors keep 32-bit states; a float32 scale to each 256 numbers
-ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "dense", "out_proj", "c_attn"}
-QUERIES_AND_VALUES = {"q_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn"}
 MOMENTS = {"adamw": 2.0, "lion": 1.0, "ademamix": 3.0, "rmsprop": 1.0, "adagrad": 1.0, "sgd": 0.0}
 FLOAT = 4
 
@@ -54,14 +53,12 @@ def head_dim(shape: ModelShape) -> int:
 
 def adapted_layers(spec: FinetuneSpec, shape: ModelShape) -> tuple[LinearLayer, ...]:
     asked, layers = spec.lora.target_modules, linear_layers(shape)
-    if asked == "auto":
-        return layers
-    shortcuts = {"attention": ATTENTION, "q_and_v": QUERIES_AND_VALUES}
-    names = shortcuts[asked] if isinstance(asked, str) else {name.rsplit(".", 1)[-1] for name in asked}
+    if isinstance(asked, str):
+        among = names_of(asked, found=[layer.name for layer in layers])
+        return tuple(layer for layer in layers if layer.name in among)
+    names = {name.rsplit(".", 1)[-1] for name in asked}
     found = tuple(layer for layer in layers if layer.name in names)
-    known = {layer.name for layer in found}
-    unknown = () if isinstance(asked, str) else tuple(names - known)
-    return found + tuple(_square(name, shape) for name in unknown)
+    return found + tuple(_square(name, shape) for name in names - {layer.name for layer in found})
 
 
 def _square(name: str, shape: ModelShape) -> LinearLayer:
