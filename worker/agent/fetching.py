@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from worker.agent import base_models
-from worker.agent.children import Child
+from worker.agent.children import Spawned
 from worker.agent.datasets import fetch_dataset
 from worker.agent.knocking import Door
 from worker.agent.log_lines import LogBudget, LogSink
@@ -59,7 +59,7 @@ class Fetching:
 
     def _run_command(self, command: list[str], environment: dict[str, str]) -> int:
         log = LogSink(self._log, budget=self._budget)
-        child = Child(command, folder=self._run.path, environment=environment, mark=self._mark, log=log)
+        child = Spawned(command, folder=self._run.path, environment=environment, mark=self._mark, log=log)
         try:
             while (code := child.exit_code(within=0.1)) is None:
                 self._check()

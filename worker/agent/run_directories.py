@@ -28,6 +28,11 @@ def runs_folder(data: Path) -> Path:
     return data / "runs"
 
 
+def data_of(run: RunDirectory) -> Path:
+    """The worker's data folder."""
+    return run.path.parent.parent
+
+
 def run_folders(data: Path) -> list[Path]:
     folder = runs_folder(data)
     return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
