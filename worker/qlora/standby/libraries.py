@@ -102,24 +102,13 @@ def why_not_forkable() -> str:
     """Empty when a fork of this process can train."""
     import torch
 
-    if torch.cuda.is_initialized() or open_gpu_files():
+    if torch.cuda.is_initialized() or open_gpu_files():  # type: ignore[no-untyped-call]
         return f"a library opened the GPU while it was imported ({', '.join(open_gpu_files()) or 'a CUDA context'})"
-    if threads := [thread for thread in threads_of_this_process() if thread != str(os.getpid())]:
-        return f"a library started {len(threads)} threads while it was imported, and threads do not survive a fork"
+    if more := len(list(Path("/proc/self/task").iterdir())) - 1:
+        return f"a library started {more} threads while it was imported, and threads do not survive a fork"
     return ""
 
 
 def open_gpu_files() -> list[str]:
-    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return sorted({target for link in links if (target := _target(link)).startswith("/dev/nvidia")})
-
-
-def _target(link: Path) -> str:
-    try:
-        return os.readlink(link)
-    except OSError:
-        return ""
-
-
-def threads_of_this_process() -> list[str]:
-    return os.listdir("/proc/self/task")
+    targets = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    return sorted(str(target) for target in targets if target.match("/dev/nvidia*"))
