@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from worker.agent.log_lines import LogSink
 from worker.contract.standby import MARK
 
 logger = logging.getLogger(__name__)
+END_SECONDS = 5.0
 CODE_ROOT = Path(__file__).resolve().parents[2]
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 PASSED_ON_FROM = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "TORCH", "TRITON_", "PYTORCH_", "XDG_", "NIBBLE_TRAINER")
@@ -89,12 +91,12 @@ class Child(ABC):
             os.killpg(self.pid, number)
 
     def _read(self) -> None:
-        with open(self._output, "rb", buffering=0) as pipe:
-            while block := os.read(pipe.fileno(), 65536):
-                try:
-                    self._log.feed(block)
-                except OSError as error:  # read on: a trainer that nobody reads would stand still at a full pipe
-                    logger.error("A line of output is lost: %s", error)
+        while block := os.read(self._output, 65536):
+            try:
+                self._log.feed(block)
+            except OSError as error:  # read on: a trainer that nobody reads would stand still at a full pipe
+                logger.error("A line of output is lost: %s", error)
+        os.close(self._output)
 
 
 class Spawned(Child):
@@ -136,8 +138,18 @@ def end_marked(mark: str) -> int:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(found, timeout=5)
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline and any(_runs(process) for process in found):
+        time.sleep(0.01)
     return len(found)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """What has ended may still wait for its parent to hear of it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

@@ -26,6 +26,7 @@ MAY_DIFFER = (
     "FSDP_",
     "NCCL_",
     "GLOO_",
+    "TORCH_NCCL_",
 )
 
 

@@ -89,11 +89,11 @@ def without_cuda(capability: str) -> Iterator[None]:
 
 
 def answers(capability: str) -> dict[str, Callable[..., Any]]:
-    """As of a process that sees one GPU, which is what a run sees."""
+    """Two GPUs, which is right for a run that sees one: bitsandbytes then asks on which of them a tensor lies, in a microsecond."""
     found = tuple(int(part) for part in capability.split(".")) if capability else None
     return {
         "is_available": lambda: found is not None,
-        "device_count": lambda: 1 if found else 0,
+        "device_count": lambda: 2 if found else 0,
         "get_device_capability": lambda device=None: found,
     }
 

@@ -92,8 +92,6 @@ class Server:
             return "its files have changed since it imported them"
         if names := differing(start.environment, self._environment):
             return f"it was started with another {', '.join(names[:5])}"
-        if "," in start.environment.get("CUDA_VISIBLE_DEVICES", ""):
-            return "it is made for runs on one GPU"
         if len(files) != FILES:
             return "the run came without its files"
         return why_not_forkable()
