@@ -16,6 +16,7 @@ BIG = (
     "dataset.jsonl",
     ".dataset.part",
     "model",
+    "quantised",
     "adapter",
     "adapter.part",
     "checkpoints.part",
