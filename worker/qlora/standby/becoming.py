@@ -24,6 +24,8 @@ class Taken:
     lifeline: int
     standby: int
     """The process that it was forked from."""
+    given: dict[str, str]
+    """Its environment before it imported anything: libraries add to theirs, for themselves."""
 
 
 def become(taken: Taken) -> None:
@@ -36,8 +38,9 @@ def become(taken: Taken) -> None:
         os.dup2(taken.output, stream)
     os.close(taken.output)
     start = taken.start
+    added = {name: value for name, value in os.environ.items() if name not in taken.given}
     os.environ.clear()
-    os.environ.update({**start.environment, MARK: start.mark})
+    os.environ.update({**added, **start.environment, MARK: start.mark})
     os.chdir(start.run)
     sys.argv[1:] = [str(start.run)]
     show_as(["-P", "-m", "worker.qlora", str(start.run)], mark=start.mark)

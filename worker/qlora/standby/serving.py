@@ -102,7 +102,7 @@ class Server:
         if pid == 0:
             agent.close()
             self._leave_behind()
-            return Taken(start, output=files[0], lifeline=files[1], standby=parent)
+            return Taken(start, output=files[0], lifeline=files[1], standby=parent, given=self._environment)
         self._runs[agent] = Run(pid)
         self._selector.register(agent, selectors.EVENT_READ)
         tell(agent, Started(pid=pid))
