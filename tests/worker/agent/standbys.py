@@ -1,6 +1,7 @@
 """A real standby, and runs of the tiny model that it is asked for."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,19 @@ class Begun:
         )
 
 
-def begin(data: Path, number: int, *, model: Path, environment: dict[str, str] | None = None, **blocks: Any) -> Begun:
+def begin(
+    data: Path,
+    number: int,
+    *,
+    model: Path,
+    environment: dict[str, str] | None = None,
+    quantised: Path | None = None,
+    **blocks: Any,
+) -> Begun:
     run = write_run(data / "runs" / f"job-{number}-attempt-1", model=model, **blocks)
     run.alive.touch()
+    if quantised is not None:
+        run.quantised.symlink_to(quantised)
     lines: list[str] = []
     how: list[str] = []
     child = start_trainer(
@@ -98,7 +109,8 @@ def hold(folder: str, model: str, *, with_standby: bool) -> None:
         wait_ready(standby, data)
     begun = begin(data, 77, model=Path(model), training=LONG)
     begun.wait_for_step(1)
-    print(begun.child.pid, *begun.how, flush=True)
+    sys.stdout.write(f"{begun.child.pid} {begun.how[0]}\n")
+    sys.stdout.flush()
     while True:
         os.utime(begun.run.alive)
         time.sleep(0.5)
