@@ -48,6 +48,7 @@ def model(tmp_path: Path) -> Path:
         NF4,
         {**NF4, "bnb_4bit_quant_type": "fp4", "bnb_4bit_use_double_quant": False},
         {**NF4, "bnb_4bit_compute_dtype": "bfloat16"},
+        {"kind": "bitsandbytes_8bit", "dtype": "float32"},
     ],
 )
 def test_the_kept_run_is_the_same_run(
