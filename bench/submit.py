@@ -1,4 +1,4 @@
-"""Submit -> first training step on this machine's worker: cold (the first job after the start) and with the model loaded once before.
+"""Submit -> first training step on this machine's worker: cold, with the libraries in the standby, and with the weights kept too.
 
     python -m bench.submit [--model FOLDER]     FOLDER: the example model, if it is made already
 
@@ -6,8 +6,11 @@ Everything is real: ./start's processes, Celery and Redis, the door, QLoRA on Sm
 """
 
 import argparse
+import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from bench.machine import keep
 from tests.running import running_nibble
 from tests.waiting import wait_until
 from webapp.launcher.visitor import Visitor
+from worker.agent.forked import ready_standby
 
 TRAINING = {"max_steps": 2, "per_device_train_batch_size": 4, "max_length": 256}
 
@@ -44,13 +48,29 @@ def seconds_of(event: dict[str, Any]) -> float:
 
 
 def main(model: Path | None) -> None:
-    with tempfile.TemporaryDirectory(prefix="nibble-submit-") as data, running_nibble(Path(data), example_model=model) as nibble:
+    with running(model, standby=False) as visitor:
+        figures = {"cold": first_step(visitor, name="cold")}
+    with running(model, standby=True) as visitor:
+        figures |= {name: first_step(visitor, name=name) for name in ("warm_libraries", "warm_all", "warm_all_again")}
+    load = {"load_average": [round(each, 2) for each in os.getloadavg()]}
+    keep("submit", load | figures, packages=("torch", "transformers", "trl", "peft", "bitsandbytes", "celery"))
+
+
+@contextmanager
+def running(model: Path | None, *, standby: bool) -> Iterator[Visitor]:
+    """A Nibble of its own, ready for the job; with a standby, when that is ready too."""
+    switch = {"NIBBLE_STANDBY": "1" if standby else "0"}
+    with (
+        tempfile.TemporaryDirectory(prefix="nibble-submit-") as name,
+        running_nibble(Path(name), example_model=model, **switch) as nibble,
+    ):
         visitor = Visitor(nibble.sign_in_link, csrf_cookie="nibble_csrf")
         wait_until(
             lambda: visitor.get("datasets")["data"][0]["versions"][0]["state"] == "ready", what="the example dataset", seconds=60
         )
-        figures = {"cold": first_step(visitor, name="cold"), "warm": first_step(visitor, name="warm")}
-    keep("submit", figures, packages=("torch", "transformers", "trl", "peft", "bitsandbytes", "celery"))
+        if standby:
+            wait_until(lambda: ready_standby(nibble.data / "worker") is not None, what="the standby", seconds=180)
+        yield visitor
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Agent(Program):
 
     def trainers(self) -> list[psutil.Process]:
         """The trainer itself, not the wrapper that becomes it."""
-        return [process for process in self.below() if any(f"-m {name}" in command_of(process) for name in TRAINERS)]
+        return [process for process in self.below() if any(f"-m {name} " in command_of(process) for name in TRAINERS)]
 
     def trainer(self, job: Job | None = None) -> psutil.Process:
         run = f"job-{job.pk}-" if job else ""

@@ -178,7 +178,7 @@ def test_a_trainer_that_is_killed_is_tried_again(page: Page, nibble: Nibble):
     job = submit(page, name="killed", steps=500)
     page.goto(f"/jobs/{job}/")
     wait_for_points(page, 1)
-    nibble.program("worker.qlora").kill()
+    nibble.program("worker.qlora", "/runs/").kill()
     expect(page.get_by_text(re.compile("killed by signal 9", re.I)).first).to_be_visible(timeout=END)
     expect(page.get_by_text(re.compile("Attempt 2 of this job"))).to_be_visible(timeout=END)
     wait_for_points(page, 1)

@@ -50,7 +50,7 @@ class Attempt:
         memory_gib: float | None = None,
     ) -> None:
         self._order, self._door, self._data, self._pace, self._mark, self._gpus = order, door, data, pace, mark, gpus
-        self._memory_gib = memory_gib
+        self._memory_gib, self._policy = memory_gib, policy
         prune(data, keep=pace.kept_runs - 1, days=policy.keep_runs_days)
         self._run = open_run(data, order)
         self._budget = LogBudget(pace)
@@ -81,9 +81,15 @@ class Attempt:
     def _live(self) -> End:
         """How it ended, whatever happened."""
         try:
-            Fetching(self._order, run=self._run, door=self._door, data=self._data, mark=self._mark, budget=self._budget).all(
-                check=self._check
-            )
+            Fetching(
+                self._order,
+                run=self._run,
+                door=self._door,
+                data=self._data,
+                policy=self._policy,
+                mark=self._mark,
+                budget=self._budget,
+            ).all(check=self._check)
             self._sender.start()
             return self._train()
         except Left:

@@ -10,6 +10,7 @@ from pathlib import Path
 from worker.agent import cached_models
 from worker.agent.children import code_path, module_command, small_environment
 from worker.agent.ends import AttemptFailed
+from worker.agent.hub import cached_snapshot
 from worker.agent.hub_download import FETCHED, PROBLEM
 from worker.agent.model_files import ModelProblem, read_json, weight_files
 from worker.agent.waiting import Check, pause
@@ -48,7 +49,12 @@ def _make_example(target: Path, run: Run) -> None:
 
 
 def hub_link(name: str, *, revision: str | None, token: str | None, folder: Path, data: Path, run: Run) -> None:
-    """hub_download links the model itself, or writes why not."""
+    """A pinned revision that is whole here is linked at once; else hub_download links the model itself, or writes why not."""
+    with cached_models.linking(data):
+        if (found := cached_snapshot(name, revision=revision)) is not None:
+            (folder / "model").symlink_to(found)
+            cached_models.note_use(data, found, was_fetched=False)
+            return
     environment = {**os.environ, "PYTHONPATH": code_path(), "PYTHONUNBUFFERED": "1"}
     if token:  # else the machine's own HF_TOKEN, if it has one
         environment["HF_TOKEN"] = token

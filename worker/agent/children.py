@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import psutil
 
 from worker.agent import dies_with_parent
 from worker.agent.log_lines import LogSink
+from worker.contract.standby import MARK
 
 logger = logging.getLogger(__name__)
+END_SECONDS = 5.0
 CODE_ROOT = Path(__file__).resolve().parents[2]
-MARK = "NIBBLE_STARTED_BY"
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 PASSED_ON_FROM = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "TORCH", "TRITON_", "PYTORCH_", "XDG_", "NIBBLE_TRAINER")
 
@@ -39,14 +42,67 @@ def small_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 def code_path() -> str:
     """Our code first, then what the machine's owner put there (packages of a host without a network)."""
-    return os.pathsep.join(filter(None, (str(CODE_ROOT), os.environ.get("PYTHONPATH", ""))))
+    named = [str(CODE_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(filter(None, named)))  # once each: a slot has it from its supervisor already
 
 
-class Child:
-    """`mark` names whose processes these are: whatever carries it is ended together, in whatever session it hides."""
+class Child(ABC):
+    """`output` is what it prints; `mark` names whose processes these are.
+
+    Whatever carries the mark is ended together, in whatever session it hides.
+    """
+
+    def __init__(self, output: int, *, mark: str, log: LogSink) -> None:
+        self._output, self._mark, self._log = output, mark, log
+        self._reader = threading.Thread(target=self._read, name="child-output", daemon=True)
+        self._reader.start()
+
+    @property
+    @abstractmethod
+    def pid(self) -> int: ...
+
+    @abstractmethod
+    def exit_code(self, *, within: float = 0.0) -> int | None:
+        """None while it runs; -9 for a process that SIGKILL ended."""
+
+    @abstractmethod
+    def _reap(self) -> None:
+        """Waits for its end and lets go of it."""
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def dump_stacks(self) -> None:
+        """Asks what its threads are doing; a program that does not know how to answer ends."""
+        if self.exit_code() is None:
+            os.kill(self.pid, signal.SIGUSR1)
+
+    def close(self) -> None:
+        """Ends what is left of it and waits for its last lines."""
+        self._signal(signal.SIGKILL)
+        self._reap()
+        end_marked(self._mark)
+        self._reader.join(5)
+        self._log.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Only while it runs: afterwards its number may belong to someone else."""
+        if self.exit_code() is None:
+            os.killpg(self.pid, number)
+
+    def _read(self) -> None:
+        while block := os.read(self._output, 65536):
+            try:
+                self._log.feed(block)
+            except OSError as error:  # read on: a trainer that nobody reads would stand still at a full pipe
+                logger.error("A line of output is lost: %s", error)
+        os.close(self._output)
+
+
+class Spawned(Child):
+    """A new process in a session of its own."""
 
     def __init__(self, command: list[str], *, folder: Path, environment: Mapping[str, str], mark: str, log: LogSink) -> None:
-        self._mark, self._log = mark, log
         self._process = subprocess.Popen(
             tied(command),
             cwd=folder,
@@ -56,49 +112,22 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, name="child-output", daemon=True)
-        self._reader.start()
+        assert self._process.stdout is not None
+        super().__init__(os.dup(self._process.stdout.fileno()), mark=mark, log=log)
+        self._process.stdout.close()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def exit_code(self, *, within: float = 0.0) -> int | None:
-        """None while it runs; -9 for a process that SIGKILL ended."""
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:
             return None
 
-    def terminate(self) -> None:
-        self._signal(signal.SIGTERM)
-
-    def dump_stacks(self) -> None:
-        """Asks what its threads are doing; a program that does not know how to answer ends."""
-        if self._process.poll() is None:
-            os.kill(self._process.pid, signal.SIGUSR1)
-
-    def close(self) -> None:
-        """Ends what is left of it and waits for its last lines."""
-        self._signal(signal.SIGKILL)
-        end_marked(self._mark)
+    def _reap(self) -> None:
         self._process.wait()
-        self._reader.join(5)
-        self._log.close()
-
-    def _signal(self, number: signal.Signals) -> None:
-        """Only while it runs: afterwards its number may belong to someone else."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, number)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as pipe:
-            while block := os.read(pipe.fileno(), 65536):
-                try:
-                    self._log.feed(block)
-                except OSError as error:  # read on: a trainer that nobody reads would stand still at a full pipe
-                    logger.error("A line of output is lost: %s", error)
 
 
 def end_marked(mark: str) -> int:
@@ -109,8 +138,18 @@ def end_marked(mark: str) -> int:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(found, timeout=5)
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline and any(_runs(process) for process in found):
+        time.sleep(0.01)
     return len(found)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """What has ended may still wait for its parent to hear of it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from worker.agent import base_models
-from worker.agent.children import Child
+from worker.agent import base_models, quantised_weights
+from worker.agent.children import Spawned
 from worker.agent.datasets import fetch_dataset
 from worker.agent.knocking import Door
 from worker.agent.log_lines import LogBudget, LogSink
@@ -11,13 +11,16 @@ from worker.agent.resuming import put_checkpoint
 from worker.agent.run_directories import drop_older_checkpoints
 from worker.agent.waiting import Check, go_on
 from worker.contract.events import LogWritten, PhaseStarted, append_event
-from worker.contract.orders import WorkOrder
+from worker.contract.orders import HostPolicy, WorkOrder
 from worker.contract.run_directory import RunDirectory
 
 
 class Fetching:
-    def __init__(self, order: WorkOrder, *, run: RunDirectory, door: Door, data: Path, mark: str, budget: LogBudget) -> None:
+    def __init__(
+        self, order: WorkOrder, *, run: RunDirectory, door: Door, data: Path, policy: HostPolicy, mark: str, budget: LogBudget
+    ) -> None:
         self._order, self._run, self._door, self._data, self._mark, self._budget = order, run, door, data, mark, budget
+        self._policy = policy
         self._check: Check = go_on
 
     def all(self, *, check: Check) -> None:
@@ -27,6 +30,7 @@ class Fetching:
         fetch_dataset(self._door, order=self._order, run=self._run, check=check)
         self._phase("fetching the base model", self._order.spec.base_model.name_or_path)
         self._link_model()
+        quantised_weights.link(self._run, data=self._data, policy=self._policy)
         if self._order.resume is not None:
             self._put_checkpoint(self._order.resume.step)
         drop_older_checkpoints(self._data, order=self._order)
@@ -59,7 +63,7 @@ class Fetching:
 
     def _run_command(self, command: list[str], environment: dict[str, str]) -> int:
         log = LogSink(self._log, budget=self._budget)
-        child = Child(command, folder=self._run.path, environment=environment, mark=self._mark, log=log)
+        child = Spawned(command, folder=self._run.path, environment=environment, mark=self._mark, log=log)
         try:
             while (code := child.exit_code(within=0.1)) is None:
                 self._check()

@@ -44,6 +44,21 @@ def gpu_reports() -> tuple[GpuReport, ...]:
     return visible(_reports(nvml), os.environ.get("CUDA_VISIBLE_DEVICES")) if nvml else ()
 
 
+def compute_capability() -> str:
+    """Of the oldest GPU here, like "9.0"; empty without one. The driver's library tells it without a CUDA context."""
+    nvml = _nvml()
+    if nvml is None:
+        return ""
+    try:
+        nvml.nvmlInit()
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        oldest = min((tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle)) for handle in handles), default=())
+        nvml.nvmlShutdown()
+    except nvml.NVMLError:
+        return ""
+    return ".".join(map(str, oldest))
+
+
 def is_gone(gpu_uuid: str) -> bool:
     """A GPU that a slot worked with and that the driver does not know any more, or that took the driver with it."""
     nvml = _nvml()

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.agent import quantised_weights
 from worker.agent.cached_models import CachedModel, cached_models, removing, size_of, unused
 from worker.agent.pace import Pace
 from worker.agent.policy import load_policy
@@ -30,16 +31,19 @@ class Deletable:
 def find_deletable(data: Path, *, policy: HostPolicy, pace: Pace) -> Deletable:
     ended = [path for path in run_folders(data) if not is_in_use(path)]
     runs = to_remove(ended, keep=pace.kept_runs, days=policy.keep_runs_days)
-    return Deletable(tuple(runs), tuple(_models_above(data, policy.max_cache_bytes)))
+    above = _models_above(data, policy.max_cache_bytes)
+    stale = [each for each in quantised_weights.stale(data, policy=policy) if each not in above]
+    return Deletable(tuple(runs), (*above, *stale))
 
 
 def _models_above(data: Path, most: int | None) -> list[CachedModel]:
-    """The longest unused first, until the rest fits."""
+    """The longest unused first, quantised copies among them, until the rest fits."""
     if most is None:
         return []
-    models = cached_models(data)
-    above, found = sum(model.size_bytes for model in models) - most, list[CachedModel]()
-    for model in unused(models, data=data):
+    models, copies = cached_models(data), quantised_weights.kept(data)
+    above, found = sum(model.size_bytes for model in (*models, *copies)) - most, list[CachedModel]()
+    removable = [*unused(models, data=data), *quantised_weights.not_in_use(copies)]
+    for model in sorted(removable, key=lambda model: model.last_used):
         if above <= 0:
             break
         found.append(model)
@@ -48,7 +52,8 @@ def _models_above(data: Path, most: int | None) -> list[CachedModel]:
 
 
 def kept_files(data: Path, *, policy: HostPolicy, pace: Pace) -> tuple[KeptFiles, ...]:
-    deletable, runs, models = find_deletable(data, policy=policy, pace=pace), run_folders(data), cached_models(data)
+    deletable, runs = find_deletable(data, policy=policy, pace=pace), run_folders(data)
+    models = [*cached_models(data), *quantised_weights.kept(data)]
     return (
         KeptFiles(
             kind="runs",
@@ -71,8 +76,9 @@ def clean(data: Path, *, policy: HostPolicy, pace: Pace) -> None:
     prune(data, keep=pace.kept_runs, days=policy.keep_runs_days)
     with removing(data) as is_ours:
         for model in find_deletable(data, policy=policy, pace=pace).models if is_ours else ():
-            logger.info("Removing the base model in %s: the cache is above its limit.", model.folder)
+            logger.info("Removing %s: the cache is above its limit, or it was not used for long.", model.folder)
             model.remove()
+    quantised_weights.clear_unfinished(data)
 
 
 class Housekeeper(threading.Thread):

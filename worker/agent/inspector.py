@@ -5,7 +5,7 @@ import queue
 import threading
 from pathlib import Path
 
-from worker.agent.children import Child, end_marked
+from worker.agent.children import Spawned, end_marked
 from worker.agent.inspect_model import inspect_model
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.log_lines import LogSink
@@ -45,7 +45,7 @@ class Inspector(threading.Thread):
                     self._waiting.discard(asked.model_id)
 
     def _run(self, command: list[str], environment: dict[str, str]) -> int:
-        child = Child(command, folder=self._data, environment=environment, mark=self._mark, log=LogSink(_say))
+        child = Spawned(command, folder=self._data, environment=environment, mark=self._mark, log=LogSink(_say))
         try:
             while (code := child.exit_code(within=1)) is None:
                 pass

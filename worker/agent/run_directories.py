@@ -16,6 +16,7 @@ BIG = (
     "dataset.jsonl",
     ".dataset.part",
     "model",
+    "quantised",
     "adapter",
     "adapter.part",
     "checkpoints.part",
@@ -26,6 +27,11 @@ BIG = (
 
 def runs_folder(data: Path) -> Path:
     return data / "runs"
+
+
+def data_of(run: RunDirectory) -> Path:
+    """The worker's data folder."""
+    return run.path.parent.parent
 
 
 def run_folders(data: Path) -> list[Path]:

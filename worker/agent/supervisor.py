@@ -25,6 +25,7 @@ from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.pace import Pace
 from worker.agent.policy import load_policy, save_policy
 from worker.agent.slot_processes import SlotProcess
+from worker.agent.standby import Standby
 from worker.contract.orders import Heartbeat, HeartbeatReply, HostPolicy, HostReport
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Supervisor:
         self._inspector = Inspector(data, url=membership.url, token=membership.worker_token)
         self._housekeeper = Housekeeper(data, slots=membership.slots, pace=pace)
         self._foreign = ForeignMemory(data)
+        self._standby = Standby(data)
         self._versions = versions()
         self._is_away, self._wait, self._state = False, 0.0, ""
         self._told: dict[str, str] = {}
@@ -63,6 +65,7 @@ class Supervisor:
         finally:
             for slot in (*self._slots, *self._surplus):
                 slot.stop()
+            self._standby.stop()
             self._inspector.stop()
 
     def _work(self) -> None:
@@ -74,6 +77,7 @@ class Supervisor:
             for slot in self._slots:
                 slot.tend()
             self._surplus = [slot for slot in self._surplus if not slot.stop_when_idle()]
+            self._standby.tend()
             time.sleep(TEND_SECONDS)
 
     def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:

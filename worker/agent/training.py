@@ -1,24 +1,23 @@
 """The trainer as a process: started, watched, told to stop, and ended when it does not or stands still."""
 
 import logging
-import os
 import signal
 import time
 from dataclasses import dataclass, replace
 
-from worker.agent.children import Child, module_command, small_environment
+from worker.agent.children import Child, small_environment
 from worker.agent.host import is_gone
 from worker.agent.host_trouble import TroubleInLog, oom_kills, rose
 from worker.agent.log_lines import LogBudget, LogSink
 from worker.agent.pace import Pace
 from worker.agent.run_directories import forget_stop, write_stop
+from worker.agent.starting import OFFLINE, start_trainer
 from worker.agent.watchdog import Watchdog
 from worker.agent.wishes import Wishes
 from worker.contract.events import LogWritten, append_event
 from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 DUMP_SECONDS = 1.0  # for the stacks of all threads to reach the log
 SEND_SHARE = 0.3  # of the time to drain that is kept for sending the checkpoint
 
@@ -56,12 +55,12 @@ def train(
     forget_stop(run)
     trouble, kills = TroubleInLog(), oom_kills()
     watchdog = Watchdog(run.events, pace=pace, logging_steps=logging_steps)
-    child = Child(
-        module_command(os.environ.get("NIBBLE_TRAINER_MODULE") or "worker.qlora", str(run.path)),
-        folder=run.path,
+    child = start_trainer(
+        run,
         environment=small_environment({**OFFLINE, **cards(gpus, memory_gib=memory_gib)}),
         mark=mark,
         log=LogSink(lambda text, level: _log(run, text, level), budget=budget, look=trouble.look),
+        say=lambda text: _log(run, text, "info"),
     )
     try:
         ended = _Attendance(child, run, wishes=wishes, pace=pace, watchdog=watchdog).to_the_end()

@@ -24,6 +24,11 @@ class RunDirectory:
         return self.path / "model"
 
     @property
+    def quantised(self) -> Path:
+        """A link to where quantised weights are kept for the next run; without it none are."""
+        return self.path / "quantised"
+
+    @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
 

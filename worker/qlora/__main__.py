@@ -22,6 +22,8 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",  # rows are tokenised one by one, and threads break forks
     # Waiting threads sleep instead of spinning: with other work on the same two cores, 50 tokens/s instead of 3.
     "OMP_WAIT_POLICY": "PASSIVE",
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's; it would start its threads while it is imported, and the standby forks
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's, for the same reason
     "CUDA_VISIBLE_DEVICES": "0",  # TRL refuses several; the agent shows one of its own, by hand the first is taken
 }
 

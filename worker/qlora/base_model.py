@@ -1,5 +1,6 @@
 """The base model and its tokenizer, from a folder: safetensors only, no code of the model's own, no network."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.failures import RunFailed
+from worker.qlora.kept_weights import KeptWeights, key_of
 from worker.qlora.precision import Precision
 from worker.qlora.quantization import keep_trainable_on_cpu, quantization_config
 
@@ -68,15 +70,35 @@ def _cannot_load(folder: Path, error: Exception) -> RunFailed:
     return RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice)
 
 
-def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -> Any:
-    """The base model, quantised while it loads if that was asked for."""
+def load_base_model(
+    folder: Path, *, spec: FinetuneSpec, precision: Precision, kept: Path | None = None, say: Callable[[str], None] = print
+) -> Any:
+    """The base model, quantised while it loads if that was asked for, or read as an earlier run kept it in `kept`."""
+    options = loading_options(spec, precision=precision)
+    if kept is None or "quantization_config" not in options:
+        model = _load(folder, options)
+    else:
+        weights = KeptWeights(kept, model=folder, key=key_of(folder, revision=spec.base_model.revision, options=options), say=say)
+        if (model := weights.read(options)) is None:
+            model = _load(folder, options)
+            weights.keep(model)
+    keep_trainable_on_cpu(model)
+    model.config.use_cache = False  # a cache is of no use in training, and hides that rows share a pass
+    return model
+
+
+def loading_options(spec: FinetuneSpec, *, precision: Precision) -> dict[str, Any]:
     options: dict[str, Any] = {"dtype": getattr(torch, precision.dtype)}
     if (quantization := quantization_config(spec.quantization, precision=precision)) is not None:
         options["quantization_config"] = quantization
     if torch.cuda.is_available():
         options["device_map"] = {"": 0}
+    return options
+
+
+def _load(folder: Path, options: dict[str, Any]) -> Any:
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
         )
     except (SafetensorError, OSError) as error:
@@ -84,6 +106,3 @@ def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -
         raise RunFailed("model_unavailable", f"The base model's weights cannot be read: {error}", advice=advice) from error
     except (ValueError, KeyError) as error:
         raise _cannot_load(folder, error) from error
-    keep_trainable_on_cpu(model)
-    model.config.use_cache = False  # a cache is of no use in training, and hides that rows share a pass
-    return model

@@ -126,7 +126,10 @@ def load_model(prepared: Prepared, *, teller: Teller) -> Any:
     spec, precision = prepared.order.spec, prepared.choices.precision
     teller.start_phase("Loading base model", f"{spec.base_model.name_or_path}, {describe(spec.quantization, precision=precision)}")
     with sampled_while_loading(teller):
-        return load_base_model(prepared.directory.model, spec=spec, precision=precision)
+        kept = prepared.directory.quantised
+        return load_base_model(
+            prepared.directory.model, spec=spec, precision=precision, kept=kept if kept.is_dir() else None, say=teller.say
+        )
 
 
 def train(trainer: WatchedTrainer, *, progress: Progress, prepared: Prepared) -> None:

@@ -9,7 +9,10 @@ import pytest
 from worker.agent.cached_models import cached_models, linking, note_use, removing
 from worker.agent.housekeeping import Housekeeper, clean, disk_in_words, kept_files
 from worker.agent.pace import Pace
+from worker.agent.quantised_weights import link
+from worker.agent.run_directories import slim
 from worker.contract.orders import HostPolicy, KeptFiles
+from worker.contract.run_directory import RunDirectory
 
 MB = 10**6
 PACE = Pace(kept_runs=20)
@@ -150,3 +153,64 @@ def test_cleaning_waits_for_its_hour_unless_the_disk_is_short(tmp_path: Path) ->
     (tmp_path / "policy.json").write_text(policy(min_free_disk_bytes=10**18).model_dump_json())
     keeper.turn()
     assert keeper.kept[0].count == 0
+
+
+def write_copy(data: Path, name: str, *, days: float, size: int = MB) -> Path:
+    """Quantised weights, as a trainer keeps them."""
+    folder = data / "quantised" / name
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * size)
+    (folder / "manifest.json").touch()
+    moment = time.time() - days * DAY
+    os.utime(folder / "manifest.json", (moment, moment))
+    return folder
+
+
+def test_quantised_copies_count_as_base_models_and_go_by_their_last_use(tmp_path: Path) -> None:
+    write_model(tmp_path, "middle", days=5)
+    older, newer = write_copy(tmp_path, "older", days=10), write_copy(tmp_path, "newer", days=1)
+    models = told(tmp_path, "base_models", max_cache_bytes=int(1.5 * MB))
+    assert (models.count, models.deletable_count) == (3, 2)
+    assert 3 * MB <= models.size_bytes < 4 * MB
+    clean(tmp_path, policy=policy(max_cache_bytes=int(1.5 * MB)), pace=PACE)
+    assert not older.exists()
+    assert cached_models(tmp_path) == []
+    assert newer.exists()
+
+
+def test_a_copy_that_may_be_read_just_now_stays(tmp_path: Path) -> None:
+    copy = write_copy(tmp_path, "new", days=0)
+    clean(tmp_path, policy=policy(max_cache_bytes=0), pace=PACE)
+    assert copy.exists()
+
+
+def test_copies_go_after_a_month_and_when_the_disk_is_short(tmp_path: Path) -> None:
+    forgotten, used = write_copy(tmp_path, "forgotten", days=31), write_copy(tmp_path, "used", days=1)
+    clean(tmp_path, policy=policy(), pace=PACE)
+    assert not forgotten.exists()
+    assert used.exists()
+    clean(tmp_path, policy=policy(min_free_disk_bytes=2**60), pace=PACE)
+    assert not used.exists()
+
+
+def test_what_a_killed_trainer_left_unfinished_goes_after_an_hour(tmp_path: Path) -> None:
+    for name, hours in ((".old.1.part", 2), (".new.2.part", 0)):
+        folder = tmp_path / "quantised" / name
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - hours * 3600,) * 2)
+    clean(tmp_path, policy=policy(), pace=PACE)
+    assert [path.name for path in (tmp_path / "quantised").iterdir()] == [".new.2.part"]
+
+
+@pytest.mark.parametrize(
+    ("least", "wanted", "is_linked"), [(0, "1", True), (2**60, "1", False), (0, "0", False)], ids=["room", "no room", "unwanted"]
+)
+def test_a_run_is_given_the_copies_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, wanted: str, is_linked: bool
+) -> None:
+    monkeypatch.setenv("NIBBLE_KEEP_QUANTISED", wanted)
+    run = RunDirectory(write_run(tmp_path, 1, days=0, model=write_model(tmp_path, "used", days=1)))
+    link(run, data=tmp_path, policy=policy(min_free_disk_bytes=least))
+    assert run.quantised.is_dir() == is_linked
+    slim(run)
+    assert not run.quantised.is_symlink()

@@ -26,6 +26,17 @@ asked = InspectModel(model_id=1, base_model=reference, hub_token=token or None)
 print(inspect_model(asked, data=Path.cwd(), run=None).model_dump_json())
 """
 
+LINK = """
+import sys
+from pathlib import Path
+from worker.agent.base_models import hub_link
+def run(*_):
+    raise SystemExit("a process was started")
+folder = Path(sys.argv[3])
+hub_link(sys.argv[1], revision=sys.argv[2], token=None, folder=folder, data=folder, run=run)
+print((folder / "model").resolve())
+"""
+
 
 class Machine:
     """A worker machine with an empty cache of its own; every look or download is a process, as huggingface_hub reads its
@@ -88,6 +99,14 @@ def test_what_is_in_the_cache_needs_no_network(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "second" / "model" / "model.safetensors").is_file()
     assert here.look(revision=COMMIT).problem == ""
+
+
+def test_a_pinned_model_that_is_here_is_linked_without_a_process(tmp_path: Path) -> None:
+    with machine(tmp_path) as here:
+        assert here.download(tmp_path / "first", revision=COMMIT).returncode == 0
+    (tmp_path / "second").mkdir()
+    done = here._python("-c", LINK, NAME, COMMIT, str(tmp_path / "second"))
+    assert done.stdout.strip() == str((tmp_path / "first" / "model").resolve()), done.stderr
 
 
 @pytest.mark.parametrize(

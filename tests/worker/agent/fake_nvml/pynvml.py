@@ -55,3 +55,7 @@ def nvmlDeviceGetUUID(handle: dict[str, Any]) -> str:
 
 def nvmlDeviceGetName(handle: dict[str, Any]) -> bytes:
     return b"NVIDIA H100"
+
+
+def nvmlDeviceGetCudaComputeCapability(handle: dict[str, Any]) -> list[int]:
+    return [9, 0]
