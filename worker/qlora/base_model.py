@@ -1,11 +1,12 @@
 """The base model and its tokenizer, from a folder: safetensors only, no code of the model's own, no network."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.failures import RunFailed
@@ -68,6 +69,15 @@ def _cannot_load(folder: Path, error: Exception) -> RunFailed:
     return RunFailed("model_unavailable", f"The base model cannot be loaded: {error}", advice=advice)
 
 
+def _unsurprised_by_a_new_head(spec: FinetuneSpec) -> AbstractContextManager[None]:
+    """transformers would print a table that the score head is missing and the output head too many."""
+    if spec.objective.kind != "reward":
+        return nullcontext()
+    from trl.trainer.reward_trainer import suppress_seqcls_warning
+
+    return suppress_seqcls_warning()  # type: ignore[no-any-return]
+
+
 def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -> Any:
     """The base model, quantised while it loads if that was asked for."""
     options: dict[str, Any] = {"dtype": getattr(torch, precision.dtype)}
@@ -75,10 +85,13 @@ def load_base_model(folder: Path, *, spec: FinetuneSpec, precision: Precision) -
         options["quantization_config"] = quantization
     if torch.cuda.is_available():
         options["device_map"] = {"": 0}
+    kind: Any = AutoModelForCausalLM
+    if spec.objective.kind == "reward":
+        kind, options["num_labels"] = AutoModelForSequenceClassification, 1
+        torch.manual_seed(spec.training.seed)  # the score head is new
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
-        )
+        with _unsurprised_by_a_new_head(spec):
+            model = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options)
     except (SafetensorError, OSError) as error:
         advice = "Fetch the model again: a file of it is damaged or missing."
         raise RunFailed("model_unavailable", f"The base model's weights cannot be read: {error}", advice=advice) from error
