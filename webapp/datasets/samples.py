@@ -27,4 +27,16 @@ SAMPLES = (
         "Articles, code, notes. Every token is trained on.",
         '{"text": "A nibble is four bits: one hexadecimal digit."}',
     ),
+    Sample(
+        "Preference pairs",
+        "One question, a better and a worse answer, as texts or as lists of messages. For DPO, ORPO, KTO and reward modelling.",
+        '{"prompt": [{"role": "user", "content": "What is a nibble?"}], '
+        '"chosen": [{"role": "assistant", "content": "Four bits."}], '
+        '"rejected": [{"role": "assistant", "content": "That is a long story, and it begins in 1958."}]}',
+    ),
+    Sample(
+        "Answers marked good or bad",
+        "One answer and whether it is a good one (label true) or a bad one (false). For KTO.",
+        '{"prompt": "What is a nibble?", "completion": "Four bits.", "label": true}',
+    ),
 )

@@ -57,7 +57,7 @@ class Attempt:
         self._reporter = Reporter(reporting_door, order=order, run=self._run, pace=pace)
         self._wishes = Wishes(self._reporter, data=data, offline_limit_seconds=policy.offline_limit_seconds)
         self._sender = CheckpointSender(sending_door, order=order, run=self._run, pace=pace, warn=self._warn)
-        self._plans = Plans(self._run, order.spec.training)
+        self._plans = Plans(self._run, order.spec.training, keeps_rows=order.spec.objective.kind == "kto")
         self._may_come_back = True
 
     def run(self) -> None:

@@ -17,8 +17,8 @@ LEFTOVERS = ("adapter.part", "checkpoints.part")
 class Plans:
     """What was tried in this attempt. The first is the trainer's own choice, or as the spec asks if it told of none."""
 
-    def __init__(self, run: RunDirectory, training: Training) -> None:
-        self._run = run
+    def __init__(self, run: RunDirectory, training: Training, *, keeps_rows: bool = False) -> None:
+        self._run, self._keeps_rows = run, keeps_rows
         self.tried = [PassPlan.as_asked(training)]
 
     def replan(self, failure: TrainingFailed) -> bool:
@@ -26,7 +26,7 @@ class Plans:
         if len(self.tried) == 1:  # the next ones follow the plan that lies in the run directory
             self.tried[0] = self._ran()
         before = self.tried[-1]
-        after = before.smaller(asked=self.tried[0])
+        after = before.smaller(asked=self.tried[0], keeps_rows=self._keeps_rows)
         if after is None:
             return False
         self.tried.append(after)

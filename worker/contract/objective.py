@@ -76,3 +76,28 @@ ACCEPTED_FORMATS: dict[str, tuple[RowFormat, ...]] = {
     "reward": ("preference",),
 }
 """Rows that an objective can learn from; KTO takes a pair apart into a good and a bad answer."""
+NAMES: dict[str, str] = {"sft": "SFT", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO", "reward": "reward modelling"}
+ROWS_IN_WORDS: dict[RowFormat, str] = {
+    "messages": "chats",
+    "prompt_completion": "prompts with a completion",
+    "text": "plain text",
+    "preference": "preference pairs (a chosen and a rejected answer)",
+    "unpaired_preference": "single answers marked good or bad",
+}
+
+
+def why_not_learned(kind: str, format: RowFormat) -> str:
+    """A sentence that says which objectives fit rows of this format; empty when this one does."""
+    if format in ACCEPTED_FORMATS[kind]:
+        return ""
+    fitting = [NAMES[other] for other, formats in ACCEPTED_FORMATS.items() if format in formats]
+    wanted = " or ".join(ROWS_IN_WORDS[each] for each in ACCEPTED_FORMATS[kind])
+    return (
+        f"{NAMES[kind]} cannot learn from {ROWS_IN_WORDS[format]}: it needs {wanted}. "
+        f"{_listed(fitting)} {'learns' if len(fitting) == 1 else 'learn'} from this dataset."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return joined[0].upper() + joined[1:]

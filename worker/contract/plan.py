@@ -27,12 +27,15 @@ class PassPlan(Message):
     def effective_batch(self) -> int:
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
-    def smaller(self, *, asked: "PassPlan") -> "PassPlan | None":
+    def smaller(self, *, asked: "PassPlan", keeps_rows: bool = False) -> "PassPlan | None":
         """What to try after CUDA ran out of memory under this plan, when `asked` was the first.
 
         Half the rows a pass first (costs little speed), then activation checkpointing, then halves again. Rows a pass always
         divide the effective batch. None: one row a pass with checkpointing did not fit, and nothing is smaller.
+        `keeps_rows`: the loss is made of the rows of one pass (KTO), so only checkpointing is left.
         """
+        if keeps_rows:
+            return None if self.activation_checkpointing else self.model_copy(update={"activation_checkpointing": True})
         rows = self.per_device_train_batch_size
         was_halved = rows < asked.per_device_train_batch_size
         if not self.activation_checkpointing and (was_halved or rows == 1):

@@ -27,6 +27,8 @@ ProblemKind = Literal[
     "content_not_text",
     "no_assistant_turn",
     "bad_field",
+    "no_answer",
+    "same_answers",
 ]
 
 

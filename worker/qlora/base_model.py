@@ -1,12 +1,13 @@
 """The base model and its tokenizer, from a folder: safetensors only, no code of the model's own, no network."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.failures import RunFailed
@@ -73,14 +74,17 @@ def _cannot_load(folder: Path, error: Exception) -> RunFailed:
 def load_base_model(
     folder: Path, *, spec: FinetuneSpec, precision: Precision, kept: Path | None = None, say: Callable[[str], None] = print
 ) -> Any:
-    """The base model, quantised while it loads if that was asked for, or read as an earlier run kept it in `kept`."""
+    """The base model, quantised while it loads if that was asked for, or read as an earlier run kept it in `kept`.
+
+    A scorer is never read from there: its head is new, and what is kept is a model that writes.
+    """
     options = loading_options(spec, precision=precision)
-    if kept is None or "quantization_config" not in options:
-        model = _load(folder, options)
+    if kept is None or "quantization_config" not in options or spec.objective.kind == "reward":
+        model = _load(folder, options, spec=spec)
     else:
         weights = KeptWeights(kept, model=folder, key=key_of(folder, revision=spec.base_model.revision, options=options), say=say)
         if (model := weights.read(options)) is None:
-            model = _load(folder, options)
+            model = _load(folder, options, spec=spec)
             weights.keep(model)
     keep_trainable_on_cpu(model)
     model.config.use_cache = False  # a cache is of no use in training, and hides that rows share a pass
@@ -96,11 +100,23 @@ def loading_options(spec: FinetuneSpec, *, precision: Precision) -> dict[str, An
     return options
 
 
-def _load(folder: Path, options: dict[str, Any]) -> Any:
+def _unsurprised_by_a_new_head(spec: FinetuneSpec) -> AbstractContextManager[None]:
+    """transformers would print a table that the score head is missing and the output head too many."""
+    if spec.objective.kind != "reward":
+        return nullcontext()
+    from trl.trainer.reward_trainer import suppress_seqcls_warning
+
+    return suppress_seqcls_warning()  # type: ignore[no-any-return]
+
+
+def _load(folder: Path, options: dict[str, Any], *, spec: FinetuneSpec) -> Any:
+    kind: Any = AutoModelForCausalLM
+    if spec.objective.kind == "reward":
+        kind, options = AutoModelForSequenceClassification, {**options, "num_labels": 1}
+        torch.manual_seed(spec.training.seed)  # the score head is new
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
-        )
+        with _unsurprised_by_a_new_head(spec):
+            return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options)
     except (SafetensorError, OSError) as error:
         advice = "Fetch the model again: a file of it is damaged or missing."
         raise RunFailed("model_unavailable", f"The base model's weights cannot be read: {error}", advice=advice) from error

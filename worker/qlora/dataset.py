@@ -13,7 +13,7 @@ import numpy.typing as npt
 from datasets import Dataset
 
 from worker.contract.dataset import Data, DatasetRef, Mask, RowFormat
-from worker.contract.objective import Sft
+from worker.contract.objective import Sft, why_not_learned
 from worker.contract.rows_report import RowProblem
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.bins import fill_bins
@@ -73,6 +73,11 @@ def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
 
 def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedData:
     rows, problems = read_usable_rows(path)
+    check_fits(spec, format=rows[0].row.format)
+    if spec.objective.kind != "sft":
+        from worker.qlora.preference.data import prepare_answers
+
+        return prepare_answers(rows, problems, spec=spec, tokenizer=tokenizer)
     tokenized = _tokenize([item.row for item in rows], format=rows[0].row.format, spec=spec, tokenizer=tokenizer)
     if not tokenized.rows:
         raise _nothing_to_train(tokenized, max_length=spec.training.max_length)
@@ -93,6 +98,11 @@ def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedD
         is_binned=bool(bins),
         rows_sha256=_digest(train),
     )
+
+
+def check_fits(spec: FinetuneSpec, *, format: RowFormat) -> None:
+    if why_not := why_not_learned(spec.objective.kind, format):
+        raise RunFailed("bad_data", why_not, advice="Choose another objective, or a dataset that has what this one needs.")
 
 
 def read_usable_rows(path: Path) -> tuple[list[NumberedRow], list[RowProblem]]:
@@ -139,13 +149,15 @@ def trl_training_template(tokenizer: Any) -> str | None:
 
 
 def split_rows(rows: list[Numbered], *, data: Data, seed: int) -> tuple[list[Numbered], list[Numbered]]:
-    """The same seed holds out the same rows. At least one row stays on each side."""
-    count = min(max(round(len(rows) * data.eval_share), 1), len(rows) - 1) if data.eval_share > 0 else 0
-    held_out = set(random.Random(seed).sample(range(len(rows)), count))  # noqa: S311  # a split is no secret
-    return (
-        [row for place, row in enumerate(rows) if place not in held_out],
-        [row for place, row in enumerate(rows) if place in held_out],
-    )
+    held_out = split_lines([row.line for row in rows], data=data, seed=seed)
+    return [row for row in rows if row.line not in held_out], [row for row in rows if row.line in held_out]
+
+
+def split_lines(lines: list[int], *, data: Data, seed: int) -> set[int]:
+    """Those held out: the same for the same seed. At least one line stays on each side; the answers of one line stay together."""
+    unique = list(dict.fromkeys(lines))
+    count = min(max(round(len(unique) * data.eval_share), 1), len(unique) - 1) if data.eval_share > 0 else 0
+    return {unique[place] for place in random.Random(seed).sample(range(len(unique)), count)}  # noqa: S311  # a split is no secret
 
 
 def _bins(rows: list[Numbered], *, spec: FinetuneSpec) -> list[list[int]]:
@@ -187,12 +199,18 @@ def lines_of(rows: Dataset) -> Lines:
 
 
 def lengths_of(rows: Dataset) -> npt.NDArray[np.int64]:
-    """Tokens of each row or bin."""
+    """Tokens of each row or bin, a pair's two sequences together."""
     return np.asarray(rows.data.column("length").to_numpy(), dtype=np.int64)
 
 
+def longest_of(rows: Dataset) -> npt.NDArray[np.int64]:
+    """Tokens of the longest sequence of each row, of all of a bin's together."""
+    name = "longest" if "longest" in rows.column_names else "length"
+    return np.asarray(rows.data.column(name).to_numpy(), dtype=np.int64)
+
+
 def row_lengths_of(rows: Dataset) -> npt.NDArray[np.int64]:
-    """Tokens of each row by itself, those of bins too."""
+    """Tokens of each sequence by itself, those of bins and pairs too."""
     return _flat(rows, "seq_lengths")
 
 
@@ -217,11 +235,15 @@ def _nothing_to_train(tokenized: TokenizedRows, *, max_length: int) -> RunFailed
     )
 
 
+def left_out_of_the_file(problems: list[RowProblem]) -> tuple[str, ...]:
+    if not problems:
+        return ()
+    first = problems[0]
+    return (f"{len(problems)} rows of the file were left out; the first is line {first.line}: {first.reason}",)
+
+
 def _notices(tokenized: TokenizedRows, *, rows: int, problems: list[RowProblem], max_length: int) -> tuple[str, ...]:
-    notices = []
-    if problems:
-        first = problems[0]
-        notices.append(f"{len(problems)} rows of the file were left out; the first is line {first.line}: {first.reason}")
+    notices = [*left_out_of_the_file(problems)]
     if tokenized.cut_rows:
         share = 100 * tokenized.cut_rows / rows
         notices.append(

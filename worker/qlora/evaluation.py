@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from trl import SFTTrainer
+from transformers import Trainer
 
 from worker.qlora.failures import failing_at
 from worker.qlora.random_state import kept_random_state
@@ -12,15 +12,15 @@ from worker.qlora.telling import Teller
 IGNORED = -100
 
 
-class EvaluatingTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
-    """The eval loss is the mean over all trained tokens of the held-out rows.
+class EvaluatingTrainer(Trainer):  # type: ignore[misc]  # transformers is not followed
+    """The eval loss is the mean over all trained tokens of the held-out rows, or over all of their pairs.
 
     transformers takes the mean of each pass and then the mean of those by rows: with other rows a pass it is another number.
     """
 
     teller: Teller
-    _eval_loss_sum = 0.0
-    _eval_tokens = 0
+    _eval_sums: dict[str, tuple[float, int]]
+    """Parts of the eval loss: the sum over what they are the mean of, and how many those are."""
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         self.teller.start_phase("Evaluating", f"{len(self.eval_dataset)} rows")
@@ -32,13 +32,22 @@ class EvaluatingTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
-        tokens = int(torch.count_nonzero(inputs["labels"][:, 1:] != IGNORED))
-        self._eval_loss_sum += float(loss) * tokens
-        self._eval_tokens += tokens
+        self.add_evaluated(float(loss), inputs)
         return loss, logits, labels
 
+    def weigh(self, inputs: Any) -> int:
+        """What the loss of these rows is the mean of: tokens, pairs or rows."""
+        return int(torch.count_nonzero(inputs["labels"][:, 1:] != IGNORED))
+
+    def add_evaluated(self, loss: float, inputs: Any) -> None:
+        self.add_to_eval_loss("loss", loss, self.weigh(inputs))
+
+    def add_to_eval_loss(self, part: str, mean: float, weight: int) -> None:
+        total, weights = self._eval_sums.get(part, (0.0, 0))
+        self._eval_sums[part] = (total + mean * weight, weights + weight)
+
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        self._eval_loss_sum, self._eval_tokens = 0.0, 0
+        self._eval_sums = {}
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        output.metrics[f"{metric_key_prefix}_loss"] = self._eval_loss_sum / max(self._eval_tokens, 1)
+        output.metrics[f"{metric_key_prefix}_loss"] = sum(total / max(weights, 1) for total, weights in self._eval_sums.values())
         return output

@@ -38,6 +38,8 @@ class Figures(Message):
     logged_step: int = Field(ge=0)
     pending_loss: float = 0.0
     """Sum of the losses of the steps since then: the next logged loss is a mean that begins before the interruption."""
+    pending_measures: dict[str, tuple[float, ...]] = {}
+    """What TRL has measured in the passes since then."""
     guard: GuardState = Field(default_factory=GuardState)
     best: BestState = Field(default_factory=BestState)
 

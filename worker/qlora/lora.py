@@ -12,8 +12,8 @@ from worker.qlora.failures import RunFailed
 
 def linear_modules(model: Any) -> tuple[str, ...]:
     """Last part of the names of all linear layers but the output head, in the model's order: q_proj, k_proj, ..."""
-    head = model.get_output_embeddings()
-    names = [name for name, module in model.named_modules() if is_linear(module) and module is not head]
+    heads = (model.get_output_embeddings(), getattr(model, "score", None))
+    names = [name for name, module in model.named_modules() if is_linear(module) and not any(module is head for head in heads)]
     return tuple(dict.fromkeys(_ending(name) for name in names))
 
 
@@ -90,9 +90,9 @@ def _largest_rank(module: Any) -> int:
     return min(int(side) for side in module.weight.shape)
 
 
-def lora_config(lora: Lora, *, target_modules: tuple[str, ...]) -> LoraConfig:
+def lora_config(lora: Lora, *, target_modules: tuple[str, ...], task_type: str = "CAUSAL_LM") -> LoraConfig:
     return LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task_type,
         r=lora.r,
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout,

@@ -6,20 +6,18 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback
-from trl import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from worker.contract.events import PlanMade
 from worker.contract.plan import ExecutionPlan
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.best import BestKeeper
-from worker.qlora.dataset import PreparedData, lengths_of, most_rows_of, row_lengths_of
+from worker.qlora.dataset import PreparedData, lengths_of, longest_of, most_rows_of, row_lengths_of
 from worker.qlora.divergence import DivergenceWatch
 from worker.qlora.estimating import memory_parts_of
 from worker.qlora.executing import thrift_of
 from worker.qlora.kept_apart import check_kept_apart
 from worker.qlora.lora import check_rank, choose_target_modules, lora_config
-from worker.qlora.packed.collating import PackedCollator
+from worker.qlora.objective import packed_collator, pass_loss, plain_collator, task_type, trainer_class
 from worker.qlora.packed.decoder import Decoder
 from worker.qlora.packed.runs import PackedRuns
 from worker.qlora.packed_training import PackedTrainer
@@ -40,14 +38,14 @@ def make_trainer(prepared: Prepared, *, model: Any, teller: Teller) -> tuple[Wat
     spec, choices, data = prepared.order.spec, prepared.choices, prepared.data
     targets = tell_what_is_trained(model, spec=spec, teller=teller)
     is_packed = execution_of(prepared).kind == "packed"
-    trainer = (PackedTrainer if is_packed else WatchedTrainer)(
+    trainer = trainer_class(spec, is_packed=is_packed)(
         model=model,
         args=arguments_of(prepared),
         data_collator=collator_of(prepared),
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=prepared.tokenizer,
-        peft_config=None if spec.is_full else lora_config(spec.lora, target_modules=targets),
+        peft_config=None if spec.is_full else lora_config(spec.lora, target_modules=targets, task_type=task_type(spec)),
     )
     cast_to_float32(trainer.model)
     if isinstance(trainer, PackedTrainer):
@@ -57,7 +55,8 @@ def make_trainer(prepared: Prepared, *, model: Any, teller: Teller) -> tuple[Wat
             thrift=thrift_of(execution_of(prepared)),
             noise_alpha=spec.training.neftune_noise_alpha,
         )
-        trainer.take_packed(PackedRuns(decoder, longest=longest_row(data), device=trainer.args.device))
+        loss = pass_loss(spec, decoder, rows_a_pass=choices.passes.per_device_train_batch_size)
+        trainer.take_packed(PackedRuns(decoder, longest=longest_row(data), device=trainer.args.device, loss=loss))
     elif data.is_binned:
         check_kept_apart(trainer)
     trainer.teller = teller
@@ -83,7 +82,7 @@ def execution_of(prepared: Prepared) -> ExecutionPlan:
     return prepared.choices.execution
 
 
-def arguments_of(prepared: Prepared) -> SFTConfig:
+def arguments_of(prepared: Prepared) -> Any:
     spec, choices = prepared.order.spec, prepared.choices
     return training_arguments(
         spec,
@@ -99,11 +98,12 @@ def arguments_of(prepared: Prepared) -> SFTConfig:
 
 def collator_of(prepared: Prepared) -> Any:
     """Rows of a pass as tensors: end to end for packed passes and for bins, padded to the longest one otherwise."""
-    data = prepared.data
+    data, spec, pad = prepared.data, prepared.order.spec, prepared.tokenizer.pad_token_id
     if execution_of(prepared).kind == "packed":
         rows = prepared.choices.passes.per_device_train_batch_size * most_rows_of(data.train)
-        return PackedCollator(rows, longest=longest_row(data), is_filled=prepared.choices.device.is_cuda)
-    return DataCollatorForLanguageModeling(pad_token_id=prepared.tokenizer.pad_token_id, padding_free=data.is_binned)
+        is_filled = prepared.choices.device.is_cuda
+        return packed_collator(spec, rows_a_pass=rows, longest=longest_row(data), is_filled=is_filled, pad_token_id=pad)
+    return plain_collator(spec, pad_token_id=pad, is_binned=data.is_binned)
 
 
 def longest_row(data: PreparedData) -> int:
@@ -166,7 +166,7 @@ def take_up(trainer: WatchedTrainer, *, prepared: Prepared, teller: Teller) -> N
         put_back(trainer, checkpoint.figures)
     if is_rehearsed(on_card=prepared.choices.device.is_cuda):
         places = prepared.watched.data_order.largest_pass(
-            lengths_of(prepared.data.train),
+            (lengths_of if isinstance(trainer, PackedTrainer) else longest_of)(prepared.data.train),
             rows_a_pass=prepared.choices.passes.per_device_train_batch_size,
             after_step=trainer.state.global_step,
             last_step=trainer.state.max_steps,

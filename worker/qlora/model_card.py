@@ -10,6 +10,14 @@ from worker.contract.orders import WorkOrder
 WHOLE_LICENCE_NOTE = "It is a changed copy of a model that has a licence of its own; that licence holds for it too."
 LICENCE_NOTE = "The adapter changes a base model that has a licence of its own; that licence holds for the two together."
 
+TRAINED_BY = {
+    "dpo": "It was trained with DPO to prefer one kind of answer to another.",
+    "orpo": "It was trained with ORPO to write the preferred answers and not the others.",
+    "kto": "It was trained with KTO on answers that were marked good or bad.",
+    "reward": "It is a scorer: it does not write, it scores answers as its training pairs rank them, a higher number for a better one. "
+    "The score head lies beside the adapter, in the same file.",
+}
+
 
 def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
     base, is_full = order.spec.base_model, order.spec.is_full
@@ -17,12 +25,13 @@ def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
     revision = f" at revision `{base.revision}`" if base.revision else ""
     return "\n".join(
         [
-            *_front_matter(name, is_full=is_full),
+            *_front_matter(name, is_full=is_full, is_scorer=order.spec.objective.kind == "reward"),
             f"# {_one_line(order.job_name)}",
             "",
             f"**{name}**{revision}, every weight fine-tuned."
             if is_full
             else f"A {order.spec.method} adapter for **{name}**{revision}.",
+            *([TRAINED_BY[order.spec.objective.kind]] if order.spec.objective.kind in TRAINED_BY else []),
             WHOLE_LICENCE_NOTE if is_full else LICENCE_NOTE,
             "",
             *_section("Data", _data_rows(order, plan=plan)),
@@ -32,7 +41,7 @@ def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
             "## Load it",
             "",
             "```python",
-            WHOLE_SNIPPET if is_full else _snippet(name),
+            snippet_of(order, name=name),
             "```",
             "",
             "`sha256sum -c checksums.txt` in this folder checks the files.",
@@ -41,10 +50,19 @@ def write_card(order: WorkOrder, *, plan: PlanMade, results: Results) -> str:
     )
 
 
-def _front_matter(base: str, *, is_full: bool) -> list[str]:
+def snippet_of(order: WorkOrder, *, name: str) -> str:
+    is_full, is_scorer = order.spec.is_full, order.spec.objective.kind == "reward"
     if is_full:
-        return ["---", f'base_model: "{base}"', "library_name: transformers", "pipeline_tag: text-generation", "---", ""]
-    return ["---", f'base_model: "{base}"', "library_name: peft", "pipeline_tag: text-generation", "tags: [lora]", "---", ""]
+        return WHOLE_SNIPPET.replace("AutoModelForCausalLM", "AutoModelForSequenceClassification") if is_scorer else WHOLE_SNIPPET
+    return _scorer_snippet(name) if is_scorer else _snippet(name)
+
+
+def _front_matter(base: str, *, is_full: bool, is_scorer: bool) -> list[str]:
+    task = f"pipeline_tag: text-{'classification' if is_scorer else 'generation'}"
+    if is_full:
+        return ["---", f'base_model: "{base}"', "library_name: transformers", task, "---", ""]
+    tags = "[lora, reward-model]" if is_scorer else "[lora]"
+    return ["---", f'base_model: "{base}"', "library_name: peft", task, f"tags: {tags}", "---", ""]
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> list[str]:
@@ -95,6 +113,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 base = AutoModelForCausalLM.from_pretrained("{base}", dtype="auto")
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")'''
+
+
+def _scorer_snippet(base: str) -> str:
+    return f'''from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels=1, dtype="auto")
+base.config.pad_token_id = tokenizer.pad_token_id
+model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()
+
+chat = [{{"role": "user", "content": "…"}}, {{"role": "assistant", "content": "…"}}]
+score = model(**tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)).logits.item()'''
 
 
 WHOLE_SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -1,4 +1,4 @@
-"""The trainer whose passes run packed. Loop, optimizer, scheduler, checkpoints and callbacks stay transformers' and ours."""
+"""The trainers whose passes run packed. Loop, optimizer, scheduler, checkpoints and callbacks stay transformers' and ours."""
 
 from typing import Any
 
@@ -7,10 +7,12 @@ from torch import Tensor
 
 from worker.contract.vram.execution import ELEMENTWISE
 from worker.qlora.packed.runs import PackedRuns
-from worker.qlora.training import WatchedTrainer
+from worker.qlora.training import WatchedSft, WatchedTrainer
 
 
 class PackedTrainer(WatchedTrainer):
+    """Stands before a watched trainer of TRL's."""
+
     packed: PackedRuns
 
     def take_packed(self, packed: PackedRuns) -> None:
@@ -33,16 +35,22 @@ class PackedTrainer(WatchedTrainer):
     def run_pass(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         model.train()
         trained = int(num_items_in_batch if num_items_in_batch is not None else inputs["trained"])
-        loss = self.packed.train(inputs, trained=trained)
+        loss = self.packed.train(inputs, trained=trained)[0]
+        self.count_tokens(inputs)
+        return loss
+
+    def count_tokens(self, inputs: Any) -> None:
         self._total_train_tokens += inputs["tokens"]
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
-        return loss
 
     def _get_num_items_in_batch(self, batch_samples: Any, device: Any) -> int:
         return sum(int(batch["trained"]) for batch in batch_samples)
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        total = self.packed.evaluate(inputs)
-        self._eval_loss_sum += total
-        self._eval_tokens += inputs["trained"]
-        return torch.tensor(total / max(inputs["trained"], 1)), None, None
+        mean = self.packed.evaluate(inputs)[0] / max(inputs["trained"], 1)
+        self.add_to_eval_loss("loss", mean, inputs["trained"])
+        return torch.tensor(mean), None, None
+
+
+class PackedSft(PackedTrainer, WatchedSft):
+    pass

@@ -19,6 +19,9 @@ from worker.qlora.stopping import StopWord, read_stop
 from worker.qlora.telling import Teller
 
 CHECKPOINT_SECONDS = 600.0
+TOLD_APART = {"loss", "learning_rate", "grad_norm", "epoch", "num_tokens", "step", "eval_loss", "eval_num_tokens"}
+"""Logged numbers that have a field of their own, or are no measures."""
+TIMES = ("_runtime", "_per_second")
 SAID: dict[StopWord, str] = {"pause": "pause", "stop_and_save": "stop and save", "stop_and_discard": "stop"}
 
 
@@ -125,6 +128,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
             tokens_per_second=self._clock.tokens_per_second(tokens),
             tokens_seen=tokens,
             seconds_left=self._clock.seconds_left(step=state.global_step, steps=state.max_steps),
+            measures=measures_of(logs),
         )
         self.teller.tell(metrics)
         self.teller.tell(sample_memory(step=state.global_step))
@@ -135,7 +139,17 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         if self.eval_loss is None:
             self.teller.give_notice(f"The eval loss at step {state.global_step} is not a finite number; the chart leaves it out.")
             return
-        self.teller.tell(MetricsLogged(step=state.global_step, epoch=float(state.epoch or 0), eval_loss=self.eval_loss))
+        self.teller.tell(
+            MetricsLogged(
+                step=state.global_step, epoch=float(state.epoch or 0), eval_loss=self.eval_loss, measures=measures_of(logs)
+            )
+        )
+
+
+def measures_of(logs: dict[str, Any]) -> dict[str, float]:
+    """What the objective tells beside the loss, under TRL's names; those of an evaluation begin with eval_."""
+    found = {name: finite(value) for name, value in logs.items() if name not in TOLD_APART and not name.endswith(TIMES)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def finite(value: Any) -> float | None:

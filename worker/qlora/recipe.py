@@ -19,6 +19,7 @@ from worker.qlora.device import find_device
 from worker.qlora.failures import RunFailed, failing_at
 from worker.qlora.making import make_trainer
 from worker.qlora.memory import sampled_while_loading
+from worker.qlora.objective import check_objective
 from worker.qlora.optimizer import choose_optimizer
 from worker.qlora.packed.refusing import why_not_packed
 from worker.qlora.passes import read_pass_plan
@@ -41,6 +42,7 @@ from worker.qlora.training import Watched, WatchedTrainer
 def run(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> None:
     """Trains what the order says. Tells everything; returns when it ended in order, raises when not."""
     clear_directory(directory)
+    check_objective(order.spec)
     choices = choose(order, directory=directory, teller=teller)
     prepared = prepare(order, directory=directory, choices=choices, teller=teller)
     if end_early(prepared, teller=teller):

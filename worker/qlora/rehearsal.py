@@ -22,8 +22,9 @@ def is_rehearsed(*, on_card: bool) -> bool:
 
 
 def rehearse(trainer: Any, *, places: Places, teller: Teller) -> None:
-    rows = [{name: trainer.train_dataset[int(place)][name] for name in ("input_ids", "labels")} for place in places]
-    longest = max(len(row["input_ids"]) for row in rows)
+    whole = [trainer.train_dataset[int(place)] for place in places]
+    rows = [{name: row[name] for name in trainer.columns if name in row} for row in whole]
+    longest = max(row.get("longest", row["length"]) for row in whole)
     teller.start_phase("Trying the longest batch", f"{len(rows)} rows of up to {longest} tokens, forward and backward")
     batch = trainer.data_collator(rows)
     with kept_random_state(), _kept_counters(trainer), _room_held(trainer):
@@ -34,12 +35,13 @@ def rehearse(trainer: Any, *, places: Places, teller: Teller) -> None:
 
 @contextmanager
 def _kept_counters(trainer: Any) -> Iterator[None]:
-    tokens = trainer._total_train_tokens
+    tokens, measures = trainer._total_train_tokens, {name: list(values) for name, values in trainer._metrics["train"].items()}
     try:
         yield
     finally:
         trainer._total_train_tokens = tokens
         trainer._metrics["train"].clear()
+        trainer._metrics["train"].update(measures)
 
 
 @contextmanager

@@ -27,12 +27,19 @@ REASON_CHARS = 400
 SAMPLE_BYTES = 1 << 20
 
 
+def _counted_rows(order: WorkOrder) -> Settings:
+    """KTO's KL term is over the rows of one pass."""
+    rows = order.spec.training.per_device_train_batch_size
+    return {"training.per_device_train_batch_size": rows} if order.spec.objective.kind == "kto" else {}
+
+
 def settings_of(order: WorkOrder, *, model: Path, optim: str, states: str, rows_sha256: str) -> Settings:
     """`optim` is the optimizer that really runs, `states` how it keeps its states: those of another one cannot be loaded."""
     flat = flattened(order.spec.model_dump(mode="json"))
     without_effect = WITHOUT_EFFECT if evaluations_decide(order.spec) else (*WITHOUT_EFFECT, "training.eval_steps")
     return {
         **{name: value for name, value in flat.items() if name not in without_effect},
+        **_counted_rows(order),
         "training.effective_batch": order.spec.training.effective_batch,
         "optimizer.optim": optim,
         "optimizer's states": states,

@@ -113,6 +113,7 @@ def figures_of(trainer: WatchedTrainer, progress: Progress, *, guard_state: Any)
         eval_is_due=progress.eval_is_due,
         logged_step=trainer._globalstep_last_logged,
         pending_loss=float(trainer._tr_loss),
+        pending_measures={name: tuple(values) for name, values in trainer._metrics["train"].items() if name != "num_tokens"},
         guard=guard_state,
         best=trainer.best.state,
     )
@@ -123,6 +124,8 @@ def put_back(trainer: WatchedTrainer, figures: Figures) -> None:
     trainer._total_train_tokens = figures.tokens_seen
     trainer._globalstep_last_logged = figures.logged_step
     trainer._tr_loss += figures.pending_loss  # 0 by now; a float32's value comes back exactly
+    for name, values in figures.pending_measures.items():
+        trainer._metrics["train"][name] = list(values)
 
 
 def tokens_of(trainer: WatchedTrainer) -> int:

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer as it is used here: what it is told, and where it is watched.
+"""TRL's trainers as they are used here: what they are told, and where they are watched.
 
 It does the training. Added are a check of every loss and gradient norm, an order of the rows that can be gone on with,
 complete-or-absent checkpoints, and phases.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trl import SFTConfig
+from trl import SFTTrainer
 
 from worker.contract.orders import WorkOrder
 from worker.contract.plan import PassPlan
@@ -26,6 +26,7 @@ from worker.qlora.evaluation import EvaluatingTrainer
 from worker.qlora.failures import Diverged, failing_at
 from worker.qlora.figures import Figures
 from worker.qlora.files import removed_on_failure
+from worker.qlora.objective_arguments import config_class, objective_arguments
 from worker.qlora.optimizer import optimizer_arguments
 from worker.qlora.precision import Precision
 from worker.qlora.restoring import load_states, loading
@@ -42,17 +43,16 @@ def training_arguments(
     has_eval: bool,
     steps: int,
     is_packed: bool,
-) -> SFTConfig:
+) -> Any:
     """`steps`: how many the run makes. Packed passes recompute layers and add noise themselves: transformers must not as well."""
-    training = spec.training
-    arguments = SFTConfig(
+    training, config = spec.training, config_class(spec)
+    arguments = config(
         output_dir=str(checkpoints),
         per_device_train_batch_size=passes.per_device_train_batch_size,
         per_device_eval_batch_size=passes.per_device_train_batch_size,
         gradient_accumulation_steps=passes.gradient_accumulation_steps,
         num_train_epochs=training.num_train_epochs or 1.0,
         max_steps=training.max_steps or -1,
-        max_length=None,  # rows come cut
         bf16=precision.bf16,
         fp16=precision.fp16,
         use_cpu=not torch.cuda.is_available(),
@@ -66,14 +66,14 @@ def training_arguments(
         prediction_loss_only=True,
         save_strategy="steps" if training.save_steps else "no",  # "no": Progress saves by the clock
         save_steps=training.save_steps or 500,
-        dataset_kwargs={"skip_prepare_dataset": True},
         report_to="none",
         disable_tqdm=True,
         neftune_noise_alpha=None if is_packed else training.neftune_noise_alpha,
         **optimizer_arguments(spec.optimizer, optim=optim, steps=steps),
         **checkpointing_arguments(
-            passes.activation_checkpointing and not is_packed, names={field.name for field in fields(SFTConfig)}
+            passes.activation_checkpointing and not is_packed, names={field.name for field in fields(config)}
         ),
+        **objective_arguments(spec),
     )
     # Where several GPUs are visible, transformers would wrap the model in DataParallel, which 4-bit layers do not survive.
     arguments._n_gpu = min(arguments.n_gpu, 1)
@@ -98,8 +98,10 @@ class Watched:
 
 
 class WatchedTrainer(EvaluatingTrainer):
-    """SFTTrainer that fails at the first number that is none, and whose checkpoints are whole or absent."""
+    """Stands before one of TRL's trainers: fails at the first number that is none, and its checkpoints are whole or absent."""
 
+    columns: tuple[str, ...] = ("input_ids", "labels", "seq_lengths")
+    """What of a row reaches the collator."""
     watched: Watched
     best: BestKeeper
     figures: Callable[[], Figures]
@@ -201,3 +203,7 @@ class WatchedTrainer(EvaluatingTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL would write a card into the folder of checkpoints; the adapter gets one of its own."""
+
+
+class WatchedSft(WatchedTrainer, SFTTrainer):  # type: ignore[misc]  # trl has no types
+    pass

@@ -18,7 +18,7 @@ from worker.contract.rows_report import (
 )
 from worker.rows.errors import FileRefused
 from worker.rows.iterating import NumberedRow, read_rows
-from worker.rows.shapes import Row
+from worker.rows.row import Answer, Row
 
 
 def check_dataset(path: Path) -> RowsReport:
@@ -65,11 +65,23 @@ def _no_usable_row(report: RowsReport) -> FileRefusal:
 
 
 def _turns_of(row: Row) -> tuple[PreviewTurn, ...]:
+    asked = [_turn(message["role"], _shown(message)) for message in row.messages] or [_turn("prompt", row.prompt)]
     if row.format == "messages":
-        return tuple(_turn(message["role"], _shown(message)) for message in row.messages[:PREVIEW_TURNS])
-    if row.format == "prompt_completion":
-        return (_turn("prompt", row.prompt), _turn("completion", row.completion))
-    return (_turn("text", row.text),)
+        turns = asked
+    elif row.format == "prompt_completion":
+        turns = [*asked, _turn("completion", row.completion)]
+    elif row.format == "text":
+        turns = [_turn("text", row.text)]
+    elif row.format == "preference":
+        turns = [*asked[: PREVIEW_TURNS - 2], _answer("chosen", row.chosen), _answer("rejected", row.rejected)]
+    else:
+        turns = [*asked[: PREVIEW_TURNS - 1], _answer("good answer" if row.label else "bad answer", row.answer)]
+    return tuple(turns[:PREVIEW_TURNS])
+
+
+def _answer(name: str, answer: Answer) -> PreviewTurn:
+    """Answers of several turns (tool calls) as one text: what matters is which of the two it is."""
+    return _turn(name, answer if isinstance(answer, str) else "\n\n".join(map(_shown, answer)))
 
 
 def _shown(message: dict[str, object]) -> str:

@@ -25,6 +25,15 @@ def render_with_markers(tokenizer: Tokenizer, *, row: Row, chat_template: str | 
     return list(rendered["input_ids"]), list(rendered["assistant_masks"])
 
 
+def tokens_of_chat(
+    tokenizer: Tokenizer, *, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]], asks: bool = False
+) -> list[int]:
+    """Token ids of a conversation; `asks` adds the header of the answer to come."""
+    row = Row(format="messages", tools=tuple(tools))
+    options = {"tokenize": True, "return_dict": True, "add_generation_prompt": asks}
+    return list(_apply(tokenizer, messages=messages, row=row, options=options)["input_ids"])
+
+
 def _apply(tokenizer: Tokenizer, *, messages: Sequence[dict[str, Any]], row: Row, options: dict[str, Any]) -> Any:
     try:
         return tokenizer.apply_chat_template(list(messages), tools=list(row.tools) or None, **options)

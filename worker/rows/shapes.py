@@ -1,121 +1,31 @@
-"""The three shapes of a row (messages, prompt/completion, text) and what makes one unusable."""
+"""The shapes of a row (messages, prompt and completion, text, preferences), told apart by their fields."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from worker.contract.dataset import RowFormat
 from worker.rows.errors import RowRefused
-
-ROLES = ("system", "developer", "user", "assistant", "tool")
-SAMPLE = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-MESSAGE_EXTRAS = ("name", "tool_calls", "tool_call_id", "reasoning_content", "thinking")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One usable row. `messages` for chats, `prompt` and `completion`, or `text`: the others are empty."""
-
-    format: RowFormat
-    messages: tuple[dict[str, Any], ...] = ()
-    tools: tuple[dict[str, Any], ...] = ()
-    prompt: str = ""
-    completion: str = ""
-    text: str = ""
+from worker.rows.fields import SAMPLE, chat_messages, text_field, tools_of
+from worker.rows.preferences import is_preference, is_unpaired, read_preference, read_unpaired
+from worker.rows.row import Row as Row
 
 
 def read_row(value: dict[str, Any]) -> Row:
     """The row of a parsed line; raises RowRefused with the reason and the fix."""
+    if is_preference(value):
+        return read_preference(value)
+    if is_unpaired(value):
+        return read_unpaired(value)
     if "messages" in value:
-        return Row(format="messages", messages=_messages(value["messages"]), tools=_tools(value.get("tools")))
+        return Row(format="messages", messages=chat_messages(value["messages"]), tools=tools_of(value.get("tools")))
     if "prompt" in value and "completion" in value:
-        prompt, completion = _text_field(value, "prompt"), _text_field(value, "completion")
+        prompt, completion = text_field(value, "prompt"), text_field(value, "completion")
         return Row(format="prompt_completion", prompt=prompt, completion=completion)
     if "text" in value:
-        return Row(format="text", text=_text_field(value, "text"))
+        return Row(format="text", text=text_field(value, "text"))
     found = ", ".join(sorted(map(str, value))[:8]) or "nothing"
     raise RowRefused(
         "unknown_format",
-        reason=f"The row has neither messages, nor prompt and completion, nor text; it has: {found}."[:500],
+        reason=f"The row has neither messages, nor prompt and completion, nor text, nor chosen and rejected; it has: {found}."[
+            :500
+        ],
         fix=f"Use one of them, for example {SAMPLE}.",
     )
-
-
-def _text_field(value: dict[str, Any], name: str) -> str:
-    text = value[name]
-    if not isinstance(text, str):
-        raise RowRefused("bad_field", reason=f"{name} is {_kind_of(text)}, not a text.", fix=f"Write {name} as a string.")
-    if not text.strip():
-        raise RowRefused("empty_content", reason=f"{name} is empty.", fix="Fill it or leave the row out.")
-    return _clean(text, name)
-
-
-def _messages(value: Any) -> tuple[dict[str, Any], ...]:
-    if not isinstance(value, list) or not value:
-        raise RowRefused("bad_messages", reason=f"messages is {_kind_of(value)}, not a list of messages.", fix=f"Write {SAMPLE}.")
-    messages = tuple(_message(item, place=place) for place, item in enumerate(value, 1))
-    if not any(message["role"] == "assistant" for message in messages):
-        raise RowRefused(
-            "no_assistant_turn",
-            reason="The row has no assistant turn, so there is nothing to learn from it.",
-            fix="Add the answer as a message with the role assistant.",
-        )
-    return messages
-
-
-def _message(value: Any, *, place: int) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise RowRefused("bad_messages", reason=f"Message {place} is {_kind_of(value)}, not an object.", fix=f"Write {SAMPLE}.")
-    role = value.get("role")
-    if role not in ROLES:
-        raise RowRefused(
-            "wrong_role",
-            reason=f"Message {place} has the role {_quote(role)}.",
-            fix="Roles are system, user, assistant and tool, in small letters.",
-        )
-    extras = {name: value[name] for name in MESSAGE_EXTRAS if value.get(name) is not None}
-    return {"role": role, "content": _content(value, place=place, calls_tools=bool(extras.get("tool_calls"))), **extras}
-
-
-def _content(value: dict[str, Any], *, place: int, calls_tools: bool) -> str:
-    content = value.get("content")
-    if calls_tools and content in (None, ""):
-        return ""
-    if not isinstance(content, str):
-        raise RowRefused(
-            "content_not_text",
-            reason=f"The content of message {place} is {_kind_of(content)}, not a text.",
-            fix='Write the content as a string: {"role": "user", "content": "…"}.',
-        )
-    if not content.strip():
-        raise RowRefused("empty_content", reason=f"The content of message {place} is empty.", fix="Fill it or leave the row out.")
-    return _clean(content, f"The content of message {place}")
-
-
-def _tools(value: Any) -> tuple[dict[str, Any], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise RowRefused("bad_field", reason="tools is not a list of objects.", fix="Write tools as JSON schemas, or leave it out.")
-    return tuple(value)
-
-
-def _clean(text: str, name: str) -> str:
-    """Refuses what tokenizers and databases choke on."""
-    if "\x00" in text:
-        raise RowRefused("bad_text", reason=f"{name} has a NUL character (\\u0000).", fix="Remove it.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RowRefused("bad_text", reason=f"{name} has half a surrogate pair (\\ud800 to \\udfff).", fix="Remove it.") from error
-    return text
-
-
-def _kind_of(value: Any) -> str:
-    if value is None:
-        return "missing"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
-    return "an empty list" if value == [] else names.get(type(value), "something else")
-
-
-def _quote(value: Any) -> str:
-    return f"“{value[:40]}”" if isinstance(value, str) else _kind_of(value)

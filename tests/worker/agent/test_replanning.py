@@ -33,6 +33,19 @@ def test_half_the_rows_are_enough(scripted: ScriptedDoor, tmp_path: Path) -> Non
     assert any(notice in text for text in scripted.log)
 
 
+def test_kto_keeps_its_rows_a_pass(scripted: ScriptedDoor, tmp_path: Path) -> None:
+    """Its KL term is over the rows of one pass: fewer of them would be another training."""
+    model = write_model(tmp_path / "model")
+    spec = {
+        "base_model": {"kind": "folder", "name_or_path": str(model)},
+        "objective": {"kind": "kto"},
+        "training": {"max_steps": 3, **LARGE},
+    }
+    ended = start(scripted, tmp_path, "steps=5 oom_rows=2", spec=spec).wait()
+    assert ended["outcome"] == "failed"
+    assert plans(scripted) == [(4, 2, False), (4, 2, True)]
+
+
 def test_it_begins_at_what_the_trainer_chose(scripted: ScriptedDoor, tmp_path: Path) -> None:
     """A packed run takes the whole effective batch in one pass, whatever was asked for."""
     assert run(scripted, tmp_path, "steps=5 rows=8 oom_rows=2")["outcome"] == "finished"

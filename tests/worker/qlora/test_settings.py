@@ -4,7 +4,13 @@ import pytest
 
 from worker.qlora.settings import differences
 
-NOW = {"objective.kind": "sft", "objective.packing": False, "lora.r": 4, "lora.use_dora": False, "training.neftune_noise_alpha": None}
+NOW = {
+    "objective.kind": "sft",
+    "objective.packing": False,
+    "lora.r": 4,
+    "lora.use_dora": False,
+    "training.neftune_noise_alpha": None,
+}
 
 
 def test_a_checkpoint_of_an_older_version_goes_on():

@@ -11,6 +11,7 @@ from torch import Tensor
 from worker.qlora.packed.attention import Heads, PackedAttention, Rows
 from worker.qlora.packed.dropping import Drop
 from worker.qlora.packed.flat_adapter import FlatAdapter, is_adapted
+from worker.qlora.packed.log_probabilities import HeadLogProbabilities
 from worker.qlora.packed.loss import HeadLoss
 from worker.qlora.packed.noise import Noise
 from worker.qlora.packed.product import FrozenGroup, LoraProduct
@@ -71,7 +72,8 @@ class Decoder:
         self._dtype, self._thrift = dtype, thrift
         layers = list(self._inner.layers)
         found = [[getattr(getattr(layer, part), name) for name in names] for layer in layers for part, names in GROUPS]
-        self.adapter = FlatAdapter(found, adapter=adapter)
+        self.score = _score_head(self._causal, adapter)
+        self.adapter = FlatAdapter(found, adapter=adapter, others=[] if self.score is None else [self.score])
         groups = [FrozenGroup(group, lora=lora, dtype=dtype) for group, lora in zip(found, self.adapter.groups, strict=True)]
         adapted = next(layer for group in found for layer in group if is_adapted(layer))
         self._dropout = float(getattr(adapted.lora_dropout[adapter], "p", 0.0))
@@ -80,6 +82,23 @@ class Decoder:
 
     def loss(self, given: Pass, *, is_training: bool = True) -> Tensor:
         """Σ of the trained tokens' losses × scale. Its backward adds to the adapter's gradients."""
+        hidden = self.hidden(given, is_training=is_training)
+        found: Tensor = HeadLoss.apply(hidden, self.head, given.labels, given.scale, self._thrift.head_tokens)
+        return found
+
+    def log_probabilities(self, given: Pass, *, is_training: bool = True, is_adapted: bool = True) -> Tensor:
+        """Of each trained token, (tokens,) float32; 0 of the others. Not adapted: the base model's own, without a way back."""
+        hidden = self.hidden(given, is_training=is_training, is_adapted=is_adapted)
+        found: Tensor = HeadLogProbabilities.apply(hidden, self.head, given.labels, self._thrift.head_tokens)
+        return found
+
+    @property
+    def head(self) -> Tensor:
+        weight: Tensor = self._causal.lm_head.weight
+        return weight
+
+    def hidden(self, given: Pass, *, is_training: bool, is_adapted: bool = True) -> Tensor:
+        """(tokens, h), after the last norm."""
         x = self._inner.embed_tokens(given.ids).to(self._dtype)
         if is_training and self._noise_alpha is not None:
             x = Noise(self._noise_alpha, given.seed)(x, given.ends)
@@ -89,7 +108,7 @@ class Decoder:
         # A new leaf each time: a leaf remembers the stream of its first use, which a capture may not wait for.
         anchor = torch.zeros((), device=x.device, dtype=self._dtype, requires_grad=is_training)
         for number, layer in enumerate(self._layers):
-            bound = BoundLayer(layer, rows, dropout, given.seed, number)
+            bound = BoundLayer(layer, rows, dropout, given.seed, number, is_adapted)
             if is_training and number < self._thrift.recomputed:
                 chunk = self._thrift.feed_forward_tokens
                 x = RecomputedLayer.apply(x, anchor, bound, number, self._shelf, chunk)
@@ -97,9 +116,15 @@ class Decoder:
                 x = bound.feed_forward(bound.attend(x, anchor), anchor)
         if self._shelf is not None:
             self._shelf.settle_all()
-        head = self._causal.lm_head.weight
-        found: Tensor = HeadLoss.apply(norm(x, self._inner.norm), head, given.labels, given.scale, self._thrift.head_tokens)
-        return found
+        return norm(x, self._inner.norm)
+
+
+def _score_head(causal: Any, adapter: str) -> Tensor | None:
+    """(1, h): of a reward model, trained beside the adapter."""
+    if not hasattr(causal, "score"):
+        return None
+    weight: Tensor = causal.score.modules_to_save[adapter].weight
+    return weight
 
 
 class Layer:
@@ -122,6 +147,7 @@ class BoundLayer:
     dropout: float
     seed: Tensor
     number: int
+    is_adapted: bool = True
 
     def attend(self, x: Tensor, anchor: Tensor) -> Tensor:
         packed = self._product(norm(x, self.layer.norms[0]), None, anchor, self.layer.qkv, 0)
@@ -147,6 +173,8 @@ class BoundLayer:
         *,
         is_read: bool = True,
     ) -> Tensor:
+        if not self.is_adapted:
+            return group.product(x, onto)
         drop = Drop(self.dropout, self.seed, 4 * self.number + place, begin) if self.dropout else None
         found: Tensor = LoraProduct.apply(x, onto, anchor, group, drop, is_read)
         return found

@@ -39,10 +39,13 @@ class GroupSlices:
 
 
 class FlatAdapter:
-    """Takes the weights of PEFT's LoRA layers over: afterwards each is a view of `weights`, its gradient a view of `grads`."""
+    """Takes the weights of PEFT's LoRA layers over: afterwards each is a view of `weights`, its gradient a view of `grads`.
 
-    def __init__(self, groups: Sequence[Sequence[Any]], *, adapter: str) -> None:
-        tensors = [weight for group in groups for weight in _weights_of(group, adapter)]
+    `others`: what else is trained, the score head of a reward model.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[Any]], *, adapter: str, others: Sequence[Tensor] = ()) -> None:
+        tensors = [*(weight for group in groups for weight in _weights_of(group, adapter)), *others]
         device = tensors[0].device
         count = sum(weight.numel() for weight in tensors)
         self.weights = torch.empty(count, dtype=torch.float32, device=device)
@@ -53,14 +56,21 @@ class FlatAdapter:
             end = begin + sum(weight.numel() for weight in _weights_of(group, adapter))
             self.groups.append(self._take_over(group, adapter, begin, end))
             begin = end
+        for weight in others:
+            begin = self._move(weight, begin)
+
+    def _move(self, weight: Tensor, at: int) -> int:
+        """Into the buffers from place `at` on; returns the place after it."""
+        end = at + weight.numel()
+        place = self.weights[at:end].view_as(weight)
+        place.copy_(weight.data)
+        weight.data, weight.grad = place, self.grads[at:end].view_as(weight)
+        return end
 
     def _take_over(self, group: Sequence[Any], adapter: str, begin: int, end: int) -> GroupSlices:
         at = begin
         for weight in _weights_of(group, adapter):
-            place = self.weights[at : at + weight.numel()].view_as(weight)
-            place.copy_(weight.data)
-            weight.data, weight.grad = place, self.grads[at : at + weight.numel()].view_as(weight)
-            at += weight.numel()
+            at = self._move(weight, at)
         outs = [int(layer.out_features) for layer in group]
         ends = [sum(outs[: n + 1]) for n in range(len(outs))]
         adapted = [(layer, (end - out, end)) for layer, out, end in zip(group, outs, ends, strict=True) if is_adapted(layer)]

@@ -58,15 +58,16 @@ def rotate(source: Tensor, target: Tensor, *, cos: Tensor, sin: Tensor, sign: fl
 
 
 @triton.jit
-def _cross_entropy(logits, labels, losses, scale, stride, vocabulary, BLOCK: tl.constexpr):
+def _cross_entropy(logits, labels, losses, scale, stride, scale_stride, vocabulary, BLOCK: tl.constexpr, GRADS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     label = tl.load(labels + row)
     here = logits + row * stride
     if label < 0:
         tl.store(losses + row, 0.0)
-        for begin in range(0, vocabulary, BLOCK):
-            at = begin + tl.arange(0, BLOCK)
-            tl.store(here + at, tl.zeros([BLOCK], logits.dtype.element_ty), mask=at < vocabulary)
+        if GRADS:
+            for begin in range(0, vocabulary, BLOCK):
+                at = begin + tl.arange(0, BLOCK)
+                tl.store(here + at, tl.zeros([BLOCK], logits.dtype.element_ty), mask=at < vocabulary)
         return
     highest = float("-inf")
     total = 0.0
@@ -77,20 +78,25 @@ def _cross_entropy(logits, labels, losses, scale, stride, vocabulary, BLOCK: tl.
         total = total * tl.exp(highest - top) + tl.sum(tl.exp(x - top))
         highest = top
     log_sum = highest + tl.log(total)
-    factor = tl.load(scale)
+    factor = tl.load(scale + row * scale_stride)
     tl.store(losses + row, (log_sum - tl.load(here + label).to(tl.float32)) * factor)
-    tl.debug_barrier()
-    for begin in range(0, vocabulary, BLOCK):
-        at = begin + tl.arange(0, BLOCK)
-        x = tl.load(here + at, mask=at < vocabulary, other=float("-inf")).to(tl.float32)
-        grad = tl.exp(x - log_sum) - tl.where(at == label, 1.0, 0.0)
-        tl.store(here + at, (grad * factor).to(logits.dtype.element_ty), mask=at < vocabulary)
+    if GRADS:
+        tl.debug_barrier()
+        for begin in range(0, vocabulary, BLOCK):
+            at = begin + tl.arange(0, BLOCK)
+            x = tl.load(here + at, mask=at < vocabulary, other=float("-inf")).to(tl.float32)
+            grad = tl.exp(x - log_sum) - tl.where(at == label, 1.0, 0.0)
+            tl.store(here + at, (grad * factor).to(logits.dtype.element_ty), mask=at < vocabulary)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, losses: Tensor, *, scale: Tensor) -> None:
-    """logits (rows, vocabulary) become scale × their gradient, losses scale × each row's loss; label −100: nothing."""
+def cross_entropy(logits: Tensor, labels: Tensor, losses: Tensor, *, scale: Tensor, with_grads: bool = True) -> None:
+    """logits (rows, vocabulary) become scale × their gradient, losses scale × each row's loss; label −100: nothing.
+
+    scale: one for all, or one a row. Without gradients the logits stay as they are.
+    """
     rows, vocabulary = logits.shape
-    _cross_entropy[(rows,)](logits, labels, losses, scale, logits.stride(0), vocabulary, BLOCK=8192, num_warps=16)
+    strides = (logits.stride(0), int(scale.numel() > 1))
+    _cross_entropy[(rows,)](logits, labels, losses, scale, *strides, vocabulary, BLOCK=8192, GRADS=with_grads, num_warps=16)
 
 
 @triton.jit

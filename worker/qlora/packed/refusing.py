@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from worker.contract.objective import NAMES
 from worker.contract.quantization import BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
 from worker.qlora.precision import Precision
 
+OBJECTIVES = ("sft", "dpo", "orpo", "reward")
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 HANDLED = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -15,6 +17,8 @@ def why_not_packed(config: Any, *, spec: FinetuneSpec, precision: Precision) -> 
     name = next(iter(config.architectures or ()), "a model without a name")
     if spec.plan.execution == "plain":
         return "plain execution was asked for"
+    if spec.objective.kind not in OBJECTIVES:
+        return f"its own passes are not made for {NAMES[spec.objective.kind]}"
     if name not in ARCHITECTURES:
         return f"{name} is not one of {', '.join(ARCHITECTURES)}"
     if getattr(config, "hidden_act", "silu") != "silu":

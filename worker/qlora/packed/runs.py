@@ -1,41 +1,48 @@
 """Runs the trainer's passes through the decoder: as captured graphs on a card, one kernel after the other on a CPU."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from worker.qlora.packed.captured import CapturedPasses
+from worker.qlora.packed.captured import CapturedPasses, inputs_of
 from worker.qlora.packed.decoder import Decoder, Pass
+from worker.qlora.packed.losses import PassLoss, TokenLoss
 
 
 class PackedRuns:
-    def __init__(self, decoder: Decoder, *, longest: int, device: torch.device) -> None:
+    def __init__(self, decoder: Decoder, *, longest: int, device: torch.device, loss: PassLoss | None = None) -> None:
         self.decoder, self._longest, self._device = decoder, longest, device
-        self._captured = CapturedPasses(decoder) if device.type == "cuda" else None
+        self.loss = loss or TokenLoss(decoder)
+        self._captured = CapturedPasses(decoder, self._forward) if device.type == "cuda" else None
 
-    def train(self, batch: dict[str, Any], *, trained: int) -> Tensor:
-        """Forward and backward; gradients are added up. `trained`: tokens of the whole effective batch that the loss is over."""
-        given = self._pass(batch, scale=1.0 / max(trained, 1))
+    def train(self, batch: dict[str, Any], *, trained: int, tokens: int = 1) -> Tensor:
+        """Forward and backward; gradients are added up. Returns the loss and what else the objective tells, as `loss.told` says.
+
+        `trained`: what the loss is the mean of in the whole effective batch, tokens or pairs. `tokens`: of its chosen rows.
+        """
+        given = self._pass(batch, items=trained, tokens=tokens)
         if self._captured is not None:
             return self._captured.run(given).clone()
-        loss = self.decoder.loss(given)
+        loss, told = self._forward(given)
         loss.backward()
-        return loss.detach()
+        return told
 
     @torch.no_grad()
-    def evaluate(self, batch: dict[str, Any]) -> float:
-        """Σ of the trained tokens' losses."""
-        return float(self.decoder.loss(self._pass(batch, scale=1.0), is_training=False))
+    def evaluate(self, batch: dict[str, Any]) -> list[float]:
+        """As `train`, but sums instead of means."""
+        _, told = self.loss.forward(self._pass(batch, items=1, tokens=1), is_training=False)
+        return told.tolist()
 
-    def _pass(self, batch: dict[str, Any], *, scale: float) -> Pass:
-        seed = torch.randint(1 << 31, (1,))  # of torch's own generator, whose state checkpoints keep
-        return Pass(
-            ids=batch["input_ids"][0].to(self._device),
-            labels=batch["labels"][0].to(self._device),
-            positions=batch["positions"][0].to(self._device),
-            ends=batch["ends"][0].to(self._device),
-            scale=torch.tensor([scale]).to(self._device),
-            seed=seed.to(self._device),
-            longest=self._longest,
-        )
+    def _forward(self, given: Pass) -> tuple[Tensor, Tensor]:
+        return self.loss.forward(given, is_training=True)
+
+    def _pass(self, batch: dict[str, Any], *, items: int, tokens: int) -> Pass:
+        common = {name: batch[key][0] for name, key in KEYS.items()}
+        common["seed"] = torch.randint(1 << 31, (1,))  # of torch's own generator, whose state checkpoints keep
+        given = self.loss.make({**common, "longest": self._longest}, batch, items=items, tokens=tokens)
+        return replace(given, **{name: getattr(given, name).to(self._device) for name in inputs_of(given)})
+
+
+KEYS = {"ids": "input_ids", "labels": "labels", "positions": "positions", "ends": "ends"}

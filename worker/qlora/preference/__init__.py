@@ -1,0 +1,1 @@
+"""Learning from preferences: DPO, ORPO, KTO and reward modelling, each through TRL's own trainer."""
