@@ -7,7 +7,6 @@ import torch
 from transformers import TrainerCallback
 
 from worker.qlora.runaway import GuardState, RunawayGuard
-from worker.qlora.trained import trained_parameters
 
 
 class DivergenceWatch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -15,7 +14,7 @@ class DivergenceWatch(TrainerCallback):  # type: ignore[misc]  # transformers is
 
     def __init__(self, *, trainer: Any, state: GuardState | None) -> None:
         self._trainer = trainer
-        self._weights = list(trained_parameters(trainer.model).values())
+        self._weights = trainer.trained_tensors()
         self.guard = RunawayGuard(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

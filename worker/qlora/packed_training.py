@@ -20,6 +20,17 @@ class PackedTrainer(WatchedTrainer):
         self.packed = packed
         # transformers drops gradients after each step; captured passes add into buffers that must stay
         self.model.zero_grad = lambda set_to_none=True: packed.decoder.adapter.zero_grads()
+        self._is_one_tensor = packed.decoder.adapter.weights.numel() == sum(weight.numel() for weight in super().trained_tensors())
+        if self._is_one_tensor:  # one norm instead of 448 in a 7B model
+            self.accelerator.clip_grad_norm_ = lambda parameters, max_norm, norm_type=2: self._clip(max_norm)
+
+    def _clip(self, max_norm: float) -> Tensor:
+        weights = torch.nn.Parameter(self.packed.decoder.adapter.weights)
+        weights.grad = self.packed.decoder.adapter.grads
+        return torch.nn.utils.clip_grad_norm_([weights], max_norm)
+
+    def trained_tensors(self) -> list[Tensor]:
+        return [self.packed.decoder.adapter.weights] if self._is_one_tensor else super().trained_tensors()
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         if str(getattr(self.args.optim, "value", self.args.optim)) not in ELEMENTWISE:
@@ -33,7 +44,8 @@ class PackedTrainer(WatchedTrainer):
         return self.optimizer
 
     def run_pass(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        model.train()
+        if not model.training:  # it goes through the 2,600 modules of a 7B model with an adapter
+            model.train()
         trained = int(num_items_in_batch if num_items_in_batch is not None else inputs["trained"])
         loss = self.packed.train(inputs, trained=trained)[0]
         self.count_tokens(inputs)

@@ -31,6 +31,7 @@ from worker.qlora.optimizer import optimizer_arguments
 from worker.qlora.precision import Precision
 from worker.qlora.restoring import load_states, loading
 from worker.qlora.settings import Settings
+from worker.qlora.trained import trained_parameters
 
 
 def training_arguments(
@@ -124,6 +125,14 @@ class WatchedTrainer(EvaluatingTrainer):
         """The loss of the step that ended: the sum over its passes."""
         loss, self._step_loss = self._step_loss, 0.0
         return loss
+
+    def trained_tensors(self) -> list[torch.Tensor]:
+        """All that is trained, for looks at every number of it."""
+        return list(trained_parameters(self.model).values())
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """transformers counts the model's parameters anew in each pass, for a sum that nobody reads."""
+        return 0
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
