@@ -160,6 +160,9 @@ def plain(model: str, stored: str, rows: int, length: int, recomputed: int | str
 
 C = Configuration
 DPO = {"objective": {"kind": "dpo"}}
+ORPO = {"objective": {"kind": "orpo"}}
+REWARD = {"objective": {"kind": "reward"}}
+NEFTUNE = {"training": {"neftune_noise_alpha": 5}}
 FULL = {"finetuning_type": "full"}
 DORA = {"lora": {"use_dora": True}}
 GRID: tuple[Configuration, ...] = (
@@ -194,6 +197,11 @@ GRID: tuple[Configuration, ...] = (
     plain("7b/6", "8 bits", 4, 512),
     plain("7b/6", "nf4", 4, 512, extra=DORA),
     plain("7b/6", "nf4", 2, 512, extra=DPO),
+    C("7b/6", "nf4", 2, 512, extra=DPO),
+    C("7b/6", "nf4", 2, 2048, "all", extra=DPO),
+    C("7b/6", "nf4", 2, 512, extra=ORPO),
+    C("7b/6", "nf4", 2, 512, extra=REWARD),
+    C("7b/6", "nf4", 4, 512, extra=NEFTUNE),
     C("13b/4", "nf4", 4, 512),
     C("13b/4", "nf4", 4, 2048, "all"),
     C("13b/4", "nf4", 8, 1024, "half", r=64),
@@ -228,5 +236,9 @@ TINY: tuple[Configuration, ...] = (
     C("tiny", "fp32", 4, 128, "all", is_sliced=True, optim="adamw_torch"),
     plain("tiny", "bf16", 2, 64, r=4),
     plain("tiny", "bf16", 2, 64, extra=DPO),
+    C("tiny", "nf4", 2, 64, extra=DPO),
+    C("tiny", "nf4", 2, 64, extra=ORPO),
+    C("tiny", "nf4", 2, 64, extra=REWARD),
+    C("tiny", "nf4", 2, 64, extra=NEFTUNE),
     plain("tiny", "bf16", 2, 64, extra=FULL, optim="adamw_torch"),
 )

@@ -70,7 +70,8 @@ def written(configuration: Configuration, *, model: Path, folder: Path) -> RunDi
     execution = "plain" if configuration.execution == "plain" else "auto"
     run = write_run(folder, model=model, rows=rows_of(configuration), name=configuration.name, execution=execution, **blocks)
     order = json.loads(run.order.read_text())
-    order["spec"] |= {name: block for name, block in configuration.extra.items() if name != "lora"}
+    order["spec"]["training"] |= configuration.extra.get("training", {})
+    order["spec"] |= {name: block for name, block in configuration.extra.items() if name not in ("lora", "training")}
     order["dataset"]["format"] = "preference" if "objective" in configuration.extra else "text"
     run.order.write_text(json.dumps(order))
     return run
@@ -91,7 +92,8 @@ def rows_of(configuration: Configuration) -> list[dict[str, Any]]:
     shares = [dice.uniform(0.33, 1.0) if configuration.is_mixed else 1.5 for _ in range(count)]
     sizes = [share * configuration.length for share in shares]
     if "objective" in configuration.extra:
-        return [{"prompt": text(size / 3), "chosen": text(size), "rejected": text(size)} for size in sizes]
+        # none is cut: reward modelling leaves longer pairs out
+        return [{"prompt": text(size / 8), "chosen": text(size * 0.4), "rejected": text(size * 0.4)} for size in sizes]
     return [{"text": text(size)} for size in sizes]
 
 
@@ -228,7 +230,7 @@ def look_at(trainer: Any, *, prepared: Any, configuration: Configuration, noted:
     is_full = all(parameter.requires_grad for _, parameter in parameters)
     checks = {
         "packed": configuration.execution == "plain" or "Packed" in names,
-        "dpo": "objective" not in configuration.extra or "DPO" in names,
+        "objective": configuration.extra.get("objective", {}).get("kind", "") in names.lower(),
         "full": "finetuning_type" not in configuration.extra or is_full,
         "dora": "lora" not in configuration.extra or any("magnitude_vector" in name for name, _ in parameters),
         "8 bits": configuration.stored != "8 bits" or "Linear8bitLt" in kinds,

@@ -12,6 +12,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def main() -> int:
     asked = parse_arguments()
     grid = TINY if asked.cpu else GRID
     part, parts = (int(number) for number in asked.part.split("/"))
-    chosen = [configuration for configuration in grid if not asked.only or asked.only in configuration.name]
+    chosen = [configuration for configuration in grid if not asked.only or re.search(asked.only, configuration.name)]
     asked.out.mkdir(parents=True, exist_ok=True)
     record = asked.out / f"vram_grid{'_cpu' if asked.cpu else ''}{f'_{part}_of_{parts}' if parts > 1 else ''}.json"
     results = json.loads(record.read_text())["results"] if record.exists() else []
@@ -55,7 +56,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu.run_memory")
     parser.add_argument("--part", default="1/1", help="which part of the grid, as 1/2")
-    parser.add_argument("--only", default="", help="configurations whose name has this in it")
+    parser.add_argument("--only", default="", help="configurations whose name this pattern is found in")
     parser.add_argument("--seconds", type=float, default=520.0, help="begin no further run after so many")
     parser.add_argument("--cpu", action="store_true", help="tiny models on the CPU, to try the script")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
