@@ -27,6 +27,11 @@ slow_stop_ms=N         takes so long to obey
 spam=N                 prints N lines at step 1
 orphan=1               leaves a grandchild in a session of its own
 
+Of a run of several processes the others write nothing and wait for the first one's end, or
+rank_kill9=N           the second kills itself after N ms, on the first attempt
+rank_oom_rows=N        the second finds its card too small for more than N rows a pass, and writes that down
+rank_prints=WORD       the second prints the word
+
 Its digest runs over all steps: a resumed run ends with the adapter of an undisturbed one, byte by byte, or it lost steps.
 """
 
@@ -74,6 +79,9 @@ class Script:
     def number(self, name: str, default: int = 0) -> int:
         return int(self._words.get(name, default))
 
+    def word(self, name: str) -> str:
+        return self._words.get(name, "")
+
     def at_step(self, name: str) -> tuple[str, int]:
         """`fail=diverged@5`: the word and the step; step 0 when it is not asked for."""
         value, _, step = self._words.get(name, "@0").partition("@")
@@ -93,9 +101,30 @@ def main(folder: str) -> None:
     if script.number("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     assert run.dataset.stat().st_size == order.dataset.size_bytes
+    if int(os.environ.get("RANK", 0)):
+        follow(run, order, script)
+        return
     if script.number("orphan"):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     FakeTraining(run, order, script).run()
+
+
+def follow(run: RunDirectory, order: WorkOrder, script: Script) -> None:
+    rank, rows = int(os.environ["RANK"]), script.number("rank_oom_rows")
+    is_faulty = rank == 1
+    if is_faulty:
+        sys.stdout.write(f"{script.word('rank_prints')}\n")
+        sys.stdout.flush()
+        if wait := script.machine("rank_kill9"):
+            time.sleep(wait / 1000)
+            os.kill(os.getpid(), signal.SIGKILL)
+        planned = FakeTraining(run, order, script).pass_plan().per_device_train_batch_size
+        if rows and planned > rows:
+            text = f"CUDA ran out of memory with {planned} rows a pass."
+            append_event(run.failure_of(rank), TrainingFailed(cause="out_of_memory", message=text, advice="Use fewer.", step=0))
+            sys.exit(1)
+    while not any(word in run.events.read_text() for word in ('"kind": "ended"', '"kind": "failed"')):
+        time.sleep(0.02)
 
 
 class FakeTraining:
@@ -184,7 +213,10 @@ class FakeTraining:
             self.fail("out_of_memory", f"CUDA ran out of memory with {rows} rows a pass.", "Use fewer rows a pass.", step=step)
 
     def pass_plan(self) -> PassPlan:
-        path, asked = self.run_directory.pass_plan, PassPlan.as_asked(self.order.spec.training)
+        path, asked = (
+            self.run_directory.pass_plan,
+            PassPlan.as_asked(self.order.spec.training, num_processes=self.order.spec.plan.num_processes),
+        )
         if path.exists():
             return PassPlan.model_validate_json(path.read_text())
         rows = self.script.number("rows", asked.per_device_train_batch_size)
@@ -281,7 +313,7 @@ class FakeTraining:
             train_tokens=1000,
             trained_tokens=500,
             cut_rows=0,
-            effective_batch=passes.effective_batch,
+            effective_batch=self.order.spec.training.effective_batch,
             trainable_parameters=1000,
             parameters=100_000,
             target_modules=("q_proj", "v_proj"),

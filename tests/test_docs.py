@@ -13,7 +13,15 @@ READERS = ("text", "flag", "number", "names", "folder")  # of webapp/env.py
 OURS = re.compile(r"NIBBLE_[A-Z_]*[A-Z]")
 # What one process of ours tells another, and the beginning of a name: setting them by hand has no meaning.
 INTERNAL = {"NIBBLE_STARTED_BY", "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPUS", "NIBBLE_TRAINER"}
-ELSEWHERE = {"RANK", "PATH", "PYTHONPATH", "VIRTUAL_ENV", "HF_HUB_OFFLINE"}  # the system's and libraries' own
+ELSEWHERE = {
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "HF_HUB_OFFLINE",
+}  # the system's and libraries' own
 
 
 def python_files() -> Iterator[Path]:

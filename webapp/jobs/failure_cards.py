@@ -218,7 +218,11 @@ def situation_of(job: Job) -> Situation:
 
 def _smallest_plan(job: Job, spec: FinetuneSpec) -> PassPlan:
     replanned = JobEvent.objects.filter(job=job.pk, kind="replanned").order_by("-cursor").values_list("data", flat=True).first()
-    return PassPlan.model_validate(replanned["after"]) if replanned else PassPlan.as_asked(spec.training)
+    return (
+        PassPlan.model_validate(replanned["after"])
+        if replanned
+        else PassPlan.as_asked(spec.training, num_processes=spec.plan.num_processes)
+    )
 
 
 def _that_help(keys: tuple[str, ...], cause: str, message: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.jobs.choices import wrong_format
 from webapp.jobs.refusals import JobRefused
 from worker.contract.model_shape import ModelShape
+from worker.contract.sharing import why_not_shared
 from worker.contract.spec import FinetuneSpec
 
 
@@ -14,6 +15,8 @@ def refusals(spec: FinetuneSpec, *, model: BaseModel | None, version: DatasetVer
     """One for each field that is wrong; parts that are not chosen yet rule nothing out."""
     if version and (sentence := wrong_format(spec.objective.kind, rows_format=version.format, dataset=str(version))):
         yield JobRefused(sentence, field="dataset_version")
+    if why_not := why_not_shared(spec, num_processes=spec.plan.num_processes):
+        yield JobRefused(why_not, field="plan.num_processes")
     if model and model.shape:  # nobody has looked at the model otherwise
         yield from _shape_refusals(spec, ModelShape.model_validate(model.shape), name=model.name)
 

@@ -57,7 +57,12 @@ class Attempt:
         self._reporter = Reporter(reporting_door, order=order, run=self._run, pace=pace)
         self._wishes = Wishes(self._reporter, data=data, offline_limit_seconds=policy.offline_limit_seconds)
         self._sender = CheckpointSender(sending_door, order=order, run=self._run, pace=pace, warn=self._warn)
-        self._plans = Plans(self._run, order.spec.training, keeps_rows=order.spec.objective.kind == "kto")
+        self._plans = Plans(
+            self._run,
+            order.spec.training,
+            num_processes=order.spec.plan.num_processes,
+            keeps_rows=order.spec.objective.kind == "kto",
+        )
         self._may_come_back = True
 
     def run(self) -> None:
@@ -117,6 +122,7 @@ class Attempt:
                 logging_steps=self._order.spec.training.logging_steps,
                 gpus=self._gpus,
                 memory_gib=self._memory_gib,
+                num_processes=self._order.spec.plan.num_processes,
             )
             close_last_line(self._run.events)
             word = last_of(self._run.events, TrainingEnded, TrainingFailed, after=said_before)

@@ -21,7 +21,21 @@ logger = logging.getLogger(__name__)
 END_SECONDS = 5.0
 CODE_ROOT = Path(__file__).resolve().parents[2]
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
-PASSED_ON_FROM = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "TORCH", "TRITON_", "PYTORCH_", "XDG_", "NIBBLE_TRAINER")
+PASSED_ON_FROM = (
+    "LC_",
+    "CUDA_",
+    "NVIDIA_",
+    "NCCL_",
+    "NVSHMEM_",
+    "GLOO_",
+    "OMP_",
+    "MKL_",
+    "TORCH",
+    "TRITON_",
+    "PYTORCH_",
+    "XDG_",
+    "NIBBLE_TRAINER",
+)
 
 
 def tied(command: list[str]) -> list[str]:

@@ -53,16 +53,16 @@ def node_trouble(ended: TrainerExit, *, where: str = "") -> AttemptFailed | None
 
 def _by_exit_code(ended: TrainerExit, where: str) -> AttemptFailed:
     if ended.code < 0:
-        return _killed(-ended.code, where)
+        return _killed(-ended.code, where, who=ended.who)
     return AttemptFailed(
         "trainer_killed",
-        f"The trainer ended with exit code {ended.code}{where} without saying why.",
+        f"{ended.who} ended with exit code {ended.code}{where} without saying why.",
         LAST_WORDS,
         exit_code=ended.code,
     )
 
 
-def _killed(number: int, where: str) -> AttemptFailed:
+def _killed(number: int, where: str, *, who: str) -> AttemptFailed:
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -73,7 +73,7 @@ def _killed(number: int, where: str) -> AttemptFailed:
             "Nibble did not do that, and the kernel counted no kill for want of memory here. Somebody may have ended it by hand, or "
             "a limit around this worker did: `dmesg` on the worker says more. Shorter rows or a smaller model need less memory."
         )
-    return AttemptFailed("trainer_killed", f"The trainer was killed by signal {number} ({name}){where}.", advice, exit_code=-number)
+    return AttemptFailed("trainer_killed", f"{who} was killed by signal {number} ({name}){where}.", advice, exit_code=-number)
 
 
 def _where(run: RunDirectory) -> str:

@@ -17,9 +17,9 @@ LEFTOVERS = ("adapter.part", "checkpoints.part")
 class Plans:
     """What was tried in this attempt. The first is the trainer's own choice, or as the spec asks if it told of none."""
 
-    def __init__(self, run: RunDirectory, training: Training, *, keeps_rows: bool = False) -> None:
-        self._run, self._keeps_rows = run, keeps_rows
-        self.tried = [PassPlan.as_asked(training)]
+    def __init__(self, run: RunDirectory, training: Training, *, num_processes: int = 1, keeps_rows: bool = False) -> None:
+        self._run, self._effective_batch, self._keeps_rows = run, training.effective_batch, keeps_rows
+        self.tried = [PassPlan.as_asked(training, num_processes=num_processes)]
 
     def replan(self, failure: TrainingFailed) -> bool:
         """False when nothing is smaller."""
@@ -39,7 +39,7 @@ class Plans:
     def _ran(self) -> PassPlan:
         """As the first trainer told it: it may have chosen other passes than were asked for, of the same effective batch."""
         believed, told = self.tried[-1], last_of(self._run.events, PlanMade)
-        if not isinstance(told, PlanMade) or told.effective_batch != believed.effective_batch:
+        if not isinstance(told, PlanMade) or told.effective_batch != self._effective_batch:
             return believed
         found = {
             "per_device_train_batch_size": told.rows_a_pass,

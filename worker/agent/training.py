@@ -10,11 +10,13 @@ from worker.agent.host import is_gone
 from worker.agent.host_trouble import TroubleInLog, oom_kills, rose
 from worker.agent.log_lines import LogBudget, LogSink
 from worker.agent.pace import Pace
+from worker.agent.rank_environment import free_port, rank_environment
+from worker.agent.ranks import Ranks
 from worker.agent.run_directories import forget_stop, write_stop
 from worker.agent.starting import OFFLINE, start_trainer
 from worker.agent.watchdog import Watchdog
 from worker.agent.wishes import Wishes
-from worker.contract.events import LogWritten, append_event
+from worker.contract.events import LOG_LINE_CHARS, LogWritten, append_event
 from worker.contract.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ class TrainerExit:
     trouble: str = ""
     """What says that the GPU failed: a line of its log, or the driver."""
     host_ran_out_of_memory: bool = False
+    who: str = "The trainer"
+    """Which process of several."""
 
 
 def cards(gpus: tuple[str, ...], *, memory_gib: float | None) -> dict[str, str]:
@@ -50,31 +54,39 @@ def train(
     logging_steps: float = 1,
     gpus: tuple[str, ...] = (),
     memory_gib: float | None = None,
+    num_processes: int = 1,
 ) -> TrainerExit:
-    """Runs the trainer to its end, passing stops on. A lost attempt ends it at once."""
+    """Runs the trainer, in one process or several, to its end, passing stops on. A lost attempt ends it at once."""
     forget_stop(run)
     trouble, kills = TroubleInLog(), oom_kills()
     watchdog = Watchdog(run.events, pace=pace, logging_steps=logging_steps)
-    child = start_trainer(
-        run,
-        environment=small_environment({**OFFLINE, **cards(gpus, memory_gib=memory_gib)}),
-        mark=mark,
-        log=LogSink(lambda text, level: _log(run, text, level), budget=budget, look=trouble.look),
-        say=lambda text: _log(run, text, "info"),
-    )
+    port = free_port() if num_processes > 1 else 0
+
+    def start(rank: int) -> Child:
+        place = rank_environment(rank, count=num_processes, port=port)
+        return start_trainer(
+            run,
+            environment=small_environment({**OFFLINE, **cards(gpus, memory_gib=memory_gib), **place}),
+            mark=mark,
+            log=LogSink(lambda text, level: _log(run, named(text, rank=rank), level), budget=budget, look=trouble.look),
+            say=lambda text: _log(run, named(text, rank=rank), "info"),
+        )
+
+    child = Ranks(start, count=num_processes, run=run)
     try:
         ended = _Attendance(child, run, wishes=wishes, pace=pace, watchdog=watchdog).to_the_end()
     finally:
         child.close()
     if ended.code == 0 or ended.was_ended:
         return ended
+    ended = replace(ended, who=child.who)
     gone = next((gpu for gpu in gpus if is_gone(gpu)), "")
     said = trouble.line or (gone and f"{gone} is not there any more.")
     return replace(ended, trouble=said, host_ran_out_of_memory=rose(kills))
 
 
 class _Attendance:
-    def __init__(self, child: Child, run: RunDirectory, *, wishes: Wishes, pace: Pace, watchdog: Watchdog) -> None:
+    def __init__(self, child: Ranks, run: RunDirectory, *, wishes: Wishes, pace: Pace, watchdog: Watchdog) -> None:
         self._child, self._run, self._wishes, self._pace, self._watchdog = child, run, wishes, pace, watchdog
         self._told, self._deadline = "continue", float("inf")
 
@@ -106,6 +118,11 @@ class _Attendance:
             self._child.terminate()
         code = self._child.exit_code(within=min(self._pace.grace_seconds, max(0.1, self._wishes.until - time.monotonic())))
         return TrainerExit(-signal.SIGKILL if code is None else code, was_ended=True)
+
+
+def named(text: str, *, rank: int) -> str:
+    """What another process than the first prints says whose words they are."""
+    return f"[process {rank + 1}] {text}"[:LOG_LINE_CHARS] if rank else text
 
 
 def _log(run: RunDirectory, text: str, level: str) -> None:

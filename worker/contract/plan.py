@@ -9,17 +9,20 @@ from worker.contract.training import Training
 
 
 class PassPlan(Message):
-    """rows a pass × passes a step = the effective batch."""
+    """rows a pass × passes a step = the effective batch, or one process's share of it where several share it."""
 
     per_device_train_batch_size: int = Field(ge=1)
     gradient_accumulation_steps: int = Field(ge=1)
     activation_checkpointing: bool
 
     @classmethod
-    def as_asked(cls, training: Training) -> Self:
+    def as_asked(cls, training: Training, *, num_processes: int = 1) -> Self:
+        """Of one process's rows of a step: as many a pass as asked for, or fewer where they do not divide its share."""
+        share = max(training.effective_batch // num_processes, 1)  # what cannot be shared out evenly is refused elsewhere
+        rows = max(n for n in range(1, min(training.per_device_train_batch_size, share) + 1) if share % n == 0)
         return cls(
-            per_device_train_batch_size=training.per_device_train_batch_size,
-            gradient_accumulation_steps=training.gradient_accumulation_steps,
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=share // rows,
             activation_checkpointing=training.activation_checkpointing,
         )
 

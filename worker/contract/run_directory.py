@@ -32,6 +32,10 @@ class RunDirectory:
     def events(self) -> Path:
         return self.path / "events.jsonl"
 
+    def failure_of(self, rank: int) -> Path:
+        """Where a process of the run other than the first writes its TrainingFailed, as a line like those of `events`."""
+        return self.path / f"failed-{rank}.jsonl"
+
     @property
     def stop(self) -> Path:
         """Written aside and renamed by the agent: the one word pause, stop_and_save or stop_and_discard. Read after each step."""

@@ -9,11 +9,13 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from worker.contract.run_directory import RunDirectory
 from worker.qlora.failures import RunFailed, explain
 from worker.qlora.lifeline import hold_on_to_agent
-from worker.qlora.telling import Teller
+from worker.qlora.ranks import EXIT_PEER_LOST, Rank, this_rank
+from worker.qlora.telling import QuietTeller, Teller
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # the agent fetched what is needed; the trainer has no network
@@ -24,8 +26,8 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OPENBLAS_NUM_THREADS": "1",  # numpy's; it would start its threads while it is imported, and the standby forks
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's, for the same reason
-    "CUDA_VISIBLE_DEVICES": "0",  # TRL refuses several; the agent shows one of its own, by hand the first is taken
 }
+ALONE = {"CUDA_VISIBLE_DEVICES": "0"}  # TRL refuses several; the agent shows one of its own, by hand the first is taken
 
 
 def main(arguments: list[str]) -> int:
@@ -35,10 +37,13 @@ def main(arguments: list[str]) -> int:
         return 2
     directory = RunDirectory(Path(arguments[0]).resolve())
     hold_on_to_agent(directory.alive)
-    teller = Teller(directory.events)
+    rank = this_rank()
+    teller = Teller(directory.events) if rank.is_first else QuietTeller(directory.failure_of(rank.number))
     try:
         train(directory, teller=teller)
     except BaseException as error:
+        if rank.count > 1:
+            leave(error, rank=rank, teller=teller)
         if (
             not isinstance(error, RunFailed) or error.__cause__ is not None
         ):  # the sentence says it all where nothing was raised before
@@ -46,6 +51,20 @@ def main(arguments: list[str]) -> int:
         teller.tell(explain(error))
         return 1
     return 0
+
+
+def leave(error: BaseException, *, rank: Rank, teller: Teller) -> NoReturn:
+    """At once: the others wait in the middle of a sum, and an orderly end would wait for them."""
+    from worker.qlora.distributed import is_lost_peer
+
+    if is_lost_peer(error):
+        sys.stderr.write(f"Another process of the run has ended, so {rank.in_words} ends too.\n")
+    else:
+        traceback.print_exc()
+        teller.tell(explain(error))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_PEER_LOST if is_lost_peer(error) else 1)
 
 
 def dump_stacks_when_asked() -> None:
@@ -56,15 +75,17 @@ def dump_stacks_when_asked() -> None:
 
 
 def train(directory: RunDirectory, *, teller: Teller) -> None:
-    for name, value in ENVIRONMENT.items():
+    for name, value in (ENVIRONMENT if this_rank().count > 1 else ENVIRONMENT | ALONE).items():
         os.environ.setdefault(name, value)
     teller.start_phase("Importing libraries", f"process {os.getpid()}")
+    from worker.qlora.distributed import joined
     from worker.qlora.quiet import quieten_libraries
 
     quieten_libraries()
     from worker.qlora.recipe import read_order, run
 
-    run(read_order(directory.order), directory=directory, teller=teller)
+    with joined():
+        run(read_order(directory.order), directory=directory, teller=teller)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from worker.qlora.failures import RunFailed
 from worker.qlora.kept_weights import KeptWeights, key_of
 from worker.qlora.precision import Precision
 from worker.qlora.quantization import keep_trainable_on_cpu, quantization_config
+from worker.qlora.splitting import place_to_load
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TO_SAFETENSORS = (
@@ -79,6 +80,8 @@ def load_base_model(
     A scorer is never read from there: its head is new, and what is kept is a model that writes.
     """
     options = loading_options(spec, precision=precision)
+    if torch.cuda.is_available():
+        options["device_map"] = {"": place_to_load(folder, spec=spec)}
     if kept is None or "quantization_config" not in options or spec.objective.kind == "reward":
         model = _load(folder, options, spec=spec)
     else:
@@ -96,7 +99,7 @@ def loading_options(spec: FinetuneSpec, *, precision: Precision) -> dict[str, An
     if (quantization := quantization_config(spec.quantization, precision=precision)) is not None:
         options["quantization_config"] = quantization
     if torch.cuda.is_available():
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": torch.cuda.current_device()}
     return options
 
 

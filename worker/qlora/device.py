@@ -7,7 +7,7 @@ from worker.qlora.precision import Device
 
 def find_device() -> Device:
     if torch.cuda.is_available():
-        name = torch.cuda.get_device_name(0)
+        name = torch.cuda.get_device_name(torch.cuda.current_device())
         return Device(name=name, is_cuda=True, has_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False))
     threads = torch.get_num_threads()
     return Device(name=f"CPU ({threads} threads)", is_cuda=False, has_bfloat16=cpu_has_bfloat16())

@@ -5,14 +5,16 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from worker.qlora.distributed import sums
 from worker.qlora.failures import failing_at
 from worker.qlora.random_state import kept_random_state
+from worker.qlora.sharing_trainer import SharingTrainer
 from worker.qlora.telling import Teller
 
 IGNORED = -100
 
 
-class EvaluatingTrainer(Trainer):  # type: ignore[misc]  # transformers is not followed
+class EvaluatingTrainer(SharingTrainer, Trainer):  # type: ignore[misc]  # transformers is not followed
     """The eval loss is the mean over all trained tokens of the held-out rows, or over all of their pairs.
 
     transformers takes the mean of each pass and then the mean of those by rows: with other rows a pass it is another number.
@@ -24,7 +26,7 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc]  # transformers is not f
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         self.teller.start_phase("Evaluating", f"{len(self.eval_dataset)} rows")
-        with failing_at(lambda: self.state.global_step), kept_random_state():
+        with failing_at(lambda: self.state.global_step), kept_random_state(), self.evaluating_own_rows():
             metrics = super().evaluate(*args, **kwargs)
         if self.state.global_step < self.state.max_steps and not self.control.should_training_stop:
             self.teller.start_phase("Training")
@@ -44,10 +46,12 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc]  # transformers is not f
 
     def add_to_eval_loss(self, part: str, mean: float, weight: int) -> None:
         total, weights = self._eval_sums.get(part, (0.0, 0))
-        self._eval_sums[part] = (total + mean * weight, weights + weight)
+        # of a filler alone the mean is no number
+        self._eval_sums[part] = (total + (mean * weight if weight else 0.0), weights + weight)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         self._eval_sums = {}
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        output.metrics[f"{metric_key_prefix}_loss"] = sum(total / max(weights, 1) for total, weights in self._eval_sums.values())
+        parts = [sums(*self._eval_sums[part]) for part in sorted(self._eval_sums)]
+        output.metrics[f"{metric_key_prefix}_loss"] = sum(total / max(weights, 1) for total, weights in parts)
         return output

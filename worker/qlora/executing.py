@@ -16,6 +16,7 @@ from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.estimate import KEPT_FREE, filled, pass_budget
 from worker.contract.vram.execution import decoder_sizes
 from worker.qlora.data_order import DataOrder, Places
+from worker.qlora.distributed import least
 from worker.qlora.packed.decoder import WHOLE, Thrift
 from worker.qlora.packed.refusing import why_not_packed
 from worker.qlora.precision import Precision
@@ -45,7 +46,7 @@ def plan_execution(
         return ExecutionPlan(kind="plain", passes=passes, reasons=(f"Rows are run as TRL runs them: {why_not}.",))
     shape, mean = shape_of(model.config.to_dict()), float(np.mean(lengths))
     sizes = replace(decoder_sizes(spec, shape), number_bytes=torch.finfo(getattr(torch, precision.dtype)).bits // 8)
-    budget = pass_budget(spec, shape, free_bytes=free_bytes())
+    budget = pass_budget(spec, shape, free_bytes=int(least(free_bytes())))
     largest = {
         rows: most_tokens(order, lengths, rows=rows, steps=steps)
         for rows in divisors(asked.effective_batch)

@@ -27,6 +27,8 @@ from worker.qlora.progress import Progress
 from worker.qlora.rehearsal import is_rehearsed, rehearse
 from worker.qlora.resuming import check_restored
 from worker.qlora.settings import evaluations_decide
+from worker.qlora.several import draw_by_rank, folder_by_rank
+from worker.qlora.splitting import is_split, split_base_model
 from worker.qlora.summary import figures_of, plan_of, put_back
 from worker.qlora.telling import Teller
 from worker.qlora.trained import cast_to_float32, count_parameters
@@ -48,6 +50,8 @@ def make_trainer(prepared: Prepared, *, model: Any, teller: Teller) -> tuple[Wat
         peft_config=None if spec.is_full else lora_config(spec.lora, target_modules=targets, task_type=task_type(spec)),
     )
     cast_to_float32(trainer.model)
+    if is_split(spec):
+        split_base_model(trainer.model)
     if isinstance(trainer, PackedTrainer):
         decoder = Decoder(
             trainer.model,
@@ -120,7 +124,7 @@ def watch(trainer: WatchedTrainer, *, prepared: Prepared, targets: tuple[str, ..
     trainer.best = BestKeeper(
         training=spec.training,
         model=trainer.model,
-        folder=prepared.directory.checkpoints / "best",
+        folder=folder_by_rank(prepared.directory.checkpoints / "best"),
         teller=teller,
         state=before.best if before else None,
     )
@@ -164,6 +168,8 @@ def take_up(trainer: WatchedTrainer, *, prepared: Prepared, teller: Teller) -> N
     if checkpoint is not None:
         check_restored(trainer.model, checkpoint=checkpoint, trainable=count_parameters(trainer.model)[0])
         put_back(trainer, checkpoint.figures)
+    else:
+        draw_by_rank(prepared.order.spec.training.seed)
     if is_rehearsed(on_card=prepared.choices.device.is_cuda):
         places = prepared.watched.data_order.largest_pass(
             (lengths_of if isinstance(trainer, PackedTrainer) else longest_of)(prepared.data.train),

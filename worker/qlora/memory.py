@@ -10,8 +10,10 @@ import psutil
 import torch
 
 from worker.contract.events import MemorySampled
+from worker.qlora.distributed import largest
 from worker.qlora.telling import Teller
 
+UNKNOWN = -1  # every process must tell the same number of figures
 LOADING_SECONDS = 2.0  # between two samples while there are no steps to go with
 
 
@@ -63,3 +65,19 @@ def sampled_while_loading(teller: Teller) -> Iterator[None]:
         done.set()
         thread.join()
         teller.tell(sample_memory(step=0))
+
+
+def peak_of_all() -> tuple[int, Literal["cuda_allocated", "rss"]]:
+    """Of the process that held most. All processes of the run must ask together."""
+    peak, of = peak_memory()
+    return int(largest(float(peak))[0]), of
+
+
+def largest_sample(sample: MemorySampled) -> MemorySampled:
+    """Of each figure the largest over the processes of the run, which must all ask: the fullest card decides what fits."""
+    names = sorted(set(MemorySampled.model_fields) - {"kind", "at", "step"})
+    asked = [getattr(sample, name) for name in names]
+    told = largest(*(UNKNOWN if value is None else value for value in asked))
+    return sample.model_copy(
+        update={name: None if value == UNKNOWN else int(value) for name, value in zip(names, told, strict=True)}
+    )

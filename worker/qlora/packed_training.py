@@ -1,12 +1,15 @@
 """The trainers whose passes run packed. Loop, optimizer, scheduler, checkpoints and callbacks stay transformers' and ours."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from worker.contract.vram.execution import ELEMENTWISE
+from worker.qlora.distributed import sums
 from worker.qlora.packed.runs import PackedRuns
+from worker.qlora.ranks import this_rank
 from worker.qlora.training import WatchedSft, WatchedTrainer
 
 
@@ -49,14 +52,19 @@ class PackedTrainer(WatchedTrainer):
         trained = int(num_items_in_batch if num_items_in_batch is not None else inputs["trained"])
         loss = self.packed.train(inputs, trained=trained)[0]
         self.count_tokens(inputs)
-        return loss
+        return loss * this_rank().count  # transformers tells the mean over the processes
 
     def count_tokens(self, inputs: Any) -> None:
         self._total_train_tokens += inputs["tokens"]
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
+    def gradients(self) -> tuple[Sequence[Tensor], float]:
+        """One sum for all weights, outside of the captured passes. They are over the whole batch's tokens: nothing to divide."""
+        return [self.packed.decoder.adapter.grads], 1.0
+
     def _get_num_items_in_batch(self, batch_samples: Any, device: Any) -> int:
-        return sum(int(batch["trained"]) for batch in batch_samples)
+        super()._get_num_items_in_batch([{"tokens": batch["tokens"]} for batch in batch_samples], device)
+        return int(sums(sum(int(batch["trained"]) for batch in batch_samples))[0])
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         mean = self.packed.evaluate(inputs)[0] / max(inputs["trained"], 1)

@@ -9,6 +9,8 @@ from worker.qlora.dataset import lengths_of
 from worker.qlora.executing import is_same, plan_execution
 from worker.qlora.prepared import Prepared
 from worker.qlora.resuming import kept_execution
+from worker.qlora.several import sharing_in_words
+from worker.qlora.splitting import splitting_in_words
 from worker.qlora.summary import made_by
 from worker.qlora.telling import Teller
 
@@ -37,6 +39,7 @@ def with_execution(prepared: Prepared, *, model: Any, teller: Teller) -> Prepare
         steps=steps_of(spec, rows=len(prepared.data.train)),
         kept=kept,
     )
+    plan = plan.model_copy(update={"reasons": (*sharing_in_words(), *splitting_in_words(spec), *plan.reasons)})
     for reason in plan.reasons:
         teller.say(reason)
     if kept is not None and not is_same(kept, plan):

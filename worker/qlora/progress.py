@@ -11,9 +11,10 @@ from transformers import TrainerCallback
 
 from worker.contract.events import MetricsLogged, PlanMade
 from worker.qlora.clock import Clock
+from worker.qlora.distributed import first_says
 from worker.qlora.failures import RunFailed
 from worker.qlora.figures import Figures
-from worker.qlora.memory import sample_memory
+from worker.qlora.memory import largest_sample, sample_memory
 from worker.qlora.optimizer import look_at_states
 from worker.qlora.stopping import StopWord, read_stop
 from worker.qlora.telling import Teller
@@ -87,7 +88,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         is_last = state.global_step >= state.max_steps
         if is_last:
             control.should_log = True  # the last point belongs on the chart whatever logging_steps is
-        elif time.monotonic() - self._saved_at >= self._save_every:
+        elif self._save_every < math.inf and first_says(lambda: time.monotonic() - self._saved_at >= self._save_every):
             control.should_save = True
         word = read_stop(self.stop)
         if word is not None and not (is_last and word == "pause"):  # what is finished need not be paused
@@ -131,7 +132,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
             measures=measures_of(logs),
         )
         self.teller.tell(metrics)
-        self.teller.tell(sample_memory(step=state.global_step))
+        self.teller.tell(largest_sample(sample_memory(step=state.global_step)))
 
     def _tell_evaluation(self, logs: dict[str, Any], *, state: Any) -> None:
         self.eval_loss = finite(logs["eval_loss"])

@@ -1,21 +1,22 @@
 """One run from the order to the saved adapter. Reads from top to bottom."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerState
 
-from worker.contract.events import TrainingEnded
+from worker.contract.events import PlanMade, Results, TrainingEnded
 from worker.contract.orders import WorkOrder
 from worker.contract.run_directory import RunDirectory
 from worker.contract.vram.execution import ELEMENTWISE
 from worker.qlora.adapter import save_adapter
 from worker.qlora.base_model import check_model_folder, load_base_model, load_tokenizer, read_config
 from worker.qlora.checkpoint import Checkpoint, unfinished_folder
-from worker.qlora.data_order import DataOrder
-from worker.qlora.dataset import check_dataset_file, lines_of, prepare_data, row_lengths_of
+from worker.qlora.dataset import check_dataset_file, lengths_of, lines_of, prepare_data, row_lengths_of
 from worker.qlora.device import find_device
+from worker.qlora.distributed import first_says
 from worker.qlora.failures import RunFailed, failing_at
 from worker.qlora.making import make_trainer
 from worker.qlora.memory import sampled_while_loading
@@ -29,9 +30,11 @@ from worker.qlora.precision import choose_precision
 from worker.qlora.prepared import Prepared
 from worker.qlora.progress import Progress
 from worker.qlora.quantization import describe
+from worker.qlora.ranks import this_rank
 from worker.qlora.resuming import check_restored, find_checkpoint, tell_where
 from worker.qlora.schedule import check_schedule
 from worker.qlora.settings import settings_of
+from worker.qlora.several import by_first, check_shared, order_of
 from worker.qlora.stopping import StopWord, read_stop
 from worker.qlora.summary import Choices, made_by, results_of, results_without_training
 from worker.qlora.telling import Teller
@@ -41,8 +44,9 @@ from worker.qlora.training import Watched, WatchedTrainer
 
 def run(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> None:
     """Trains what the order says. Tells everything; returns when it ended in order, raises when not."""
-    clear_directory(directory)
     check_objective(order.spec)
+    check_shared(order.spec, teller=teller)
+    by_first(lambda: clear_directory(directory))
     choices = choose(order, directory=directory, teller=teller)
     prepared = prepare(order, directory=directory, choices=choices, teller=teller)
     if end_early(prepared, teller=teller):
@@ -71,7 +75,7 @@ def choose(order: WorkOrder, *, directory: RunDirectory, teller: Teller) -> Choi
     for text in (*precision.notices, notice, check_schedule(order.spec.optimizer)):
         if text:
             teller.give_notice(text)
-    passes = read_pass_plan(directory.pass_plan, training=order.spec.training)
+    passes = read_pass_plan(directory.pass_plan, training=order.spec.training, count=this_rank().count)
     return Choices(device=device, precision=precision, optim=optim, passes=passes)
 
 
@@ -88,7 +92,7 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
             teller.give_notice(notice)
     watched = Watched(
         order=order,
-        data_order=DataOrder(rows=len(data.train), effective_batch=spec.training.effective_batch, seed=spec.training.seed),
+        data_order=order_of(rows=len(data.train), spec=spec, lengths=lengths_of(data.train)),
         lines=lines_of(data.train),
         settings=settings_of(
             order,
@@ -99,7 +103,7 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
         ),
         made_by=made_by(order, choices=choices),
     )
-    checkpoint = find_checkpoint(directory.checkpoints, settings=watched.settings, teller=teller)
+    checkpoint = first_says(lambda: find_checkpoint(directory.checkpoints, settings=watched.settings, teller=teller))
     tell_where(checkpoint, order=order, made_by=watched.made_by, teller=teller)
     return Prepared(order, directory, choices, tokenizer, data, watched, checkpoint)
 
@@ -168,15 +172,19 @@ def finish(trainer: WatchedTrainer, *, progress: Progress, prepared: Prepared, t
         results = results_of(trainer, progress, best_step=best_step)
         assert progress.plan is not None  # training began
         teller.start_phase("Saving", f"the {'model' if prepared.order.spec.is_full else 'adapter'}, its card and its checksums")
-        save_adapter(
-            prepared.directory.adapter,
-            model=trainer.model,
-            tokenizer=prepared.tokenizer,
-            order=prepared.order,
-            plan=progress.plan,
-            results=results,
-        )
+        by_first(partial(save, trainer, plan=progress.plan, prepared=prepared, results=results))
     teller.tell(TrainingEnded(outcome="stopped_saved" if word else "finished", results=results))
+
+
+def save(trainer: WatchedTrainer, *, plan: PlanMade, prepared: Prepared, results: Results) -> None:
+    save_adapter(
+        prepared.directory.adapter,
+        model=trainer.model,
+        tokenizer=prepared.tokenizer,
+        order=prepared.order,
+        plan=plan,
+        results=results,
+    )
 
 
 def read_order(path: Path) -> WorkOrder:

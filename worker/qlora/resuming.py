@@ -12,6 +12,7 @@ from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.training import Training
 from worker.qlora.checkpoint import Checkpoint, Unusable, newest_first, step_of, verify
 from worker.qlora.failures import RunFailed
+from worker.qlora.ranks import this_rank
 from worker.qlora.settings import Settings
 from worker.qlora.telling import Teller
 
@@ -68,7 +69,10 @@ def kept_execution(checkpoint: Checkpoint | None, *, training: Training) -> Exec
 
     None when other passes are asked for now: then they are what is wanted.
     """
-    if checkpoint is None or checkpoint.made_by.get("asked") != PassPlan.as_asked(training).model_dump():
+    if (
+        checkpoint is None
+        or checkpoint.made_by.get("asked") != PassPlan.as_asked(training, num_processes=this_rank().count).model_dump()
+    ):
         return None
     execution = checkpoint.made_by.get("execution")
     return ExecutionPlan.model_validate(execution) if execution else None

@@ -15,6 +15,8 @@ from worker.contract.training import Training
 
 Settings = dict[str, Any]
 WITHOUT_EFFECT = (
+    "plan.num_processes",  # they share the same rows, and one sum of gradients
+    "plan.fsdp",
     "plan.execution",  # what it changes in a checkpoint is told by the optimizer's states
     "training.per_device_train_batch_size",  # their product is what counts
     "training.gradient_accumulation_steps",

@@ -8,10 +8,12 @@ from worker.contract.events import PlanMade, Results
 from worker.contract.orders import WorkOrder
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.qlora.dataset import PreparedData
+from worker.qlora.distributed import mean
 from worker.qlora.figures import Figures
-from worker.qlora.memory import peak_memory
+from worker.qlora.memory import peak_of_all
 from worker.qlora.precision import Device, Precision
 from worker.qlora.progress import Progress
+from worker.qlora.ranks import this_rank
 from worker.qlora.trained import count_parameters
 from worker.qlora.training import WatchedTrainer
 
@@ -92,7 +94,7 @@ def made_by(order: WorkOrder, *, choices: Choices) -> dict[str, Any]:
         "fence": order.fence,
         "device": choices.device.name,
         "computes_in": choices.computes_in,
-        "asked": PassPlan.as_asked(order.spec.training).model_dump(),
+        "asked": PassPlan.as_asked(order.spec.training, num_processes=this_rank().count).model_dump(),
         "execution": choices.execution.model_dump() if choices.execution is not None else None,
         "versions": versions(),
     }
@@ -112,7 +114,7 @@ def figures_of(trainer: WatchedTrainer, progress: Progress, *, guard_state: Any)
         eval_step=progress.eval_step,
         eval_is_due=progress.eval_is_due,
         logged_step=trainer._globalstep_last_logged,
-        pending_loss=float(trainer._tr_loss),
+        pending_loss=mean(float(trainer._tr_loss)),
         pending_measures={name: tuple(values) for name, values in trainer._metrics["train"].items() if name != "num_tokens"},
         guard=guard_state,
         best=trainer.best.state,
@@ -135,7 +137,7 @@ def tokens_of(trainer: WatchedTrainer) -> int:
 
 def results_of(trainer: WatchedTrainer, progress: Progress, *, best_step: int | None = None) -> Results:
     """`best_step`: whose weights are the result, when they are not those of the last step."""
-    peak, of = peak_memory()
+    peak, of = peak_of_all()
     return Results(
         steps=trainer.state.global_step,
         epochs=float(trainer.state.epoch or 0),
@@ -152,7 +154,7 @@ def results_of(trainer: WatchedTrainer, progress: Progress, *, best_step: int | 
 
 def results_without_training(*, step: int, figures: Figures | None) -> Results:
     """Of a process that was asked to stop before it had made a step."""
-    peak, of = peak_memory()
+    peak, of = peak_of_all()
     if figures is None:
         return Results(steps=0, epochs=0, train_seconds=0, tokens_seen=0, peak_memory_bytes=peak, peak_memory_of=of)
     return Results(

@@ -38,6 +38,21 @@ class Teller:
         sys.stdout.flush()
 
 
+class QuietTeller(Teller):
+    """Of a process that is not the first of its run: it computes, and says nothing but why it failed.
+
+    In a file of its own: the run has one story, and which process's failure began it is the agent's to find out.
+    """
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, TrainingFailed):
+            append_event(self._events, event)
+            super().say(in_words(event))
+
+    def say(self, text: str) -> None:
+        pass
+
+
 def in_words(event: Event) -> str:
     """The event as a log line; empty for those that only fill charts."""
     match event:
@@ -73,7 +88,8 @@ def plan_in_words(plan: PlanMade) -> str:
     targets = ", ".join(plan.target_modules) or "the whole model"
     whole = f"{plan.train_bins} bins with {plan.train_rows} rows" if plan.train_bins else f"{plan.train_rows} rows"
     share = 100 * plan.trainable_parameters / plan.parameters
-    passes = f"{plan.passes_a_step} × {plan.rows_a_pass} {one} a step"
+    each = f" on each of {count}" if (count := processes_of(plan)) > 1 else ""
+    passes = f"{plan.passes_a_step} × {plan.rows_a_pass} {one} a step{each}"
     return "; ".join(
         (
             f"Plan: {plan.max_steps} steps × {plan.effective_batch} {one} = {taken} {one}, {plan.epochs:.2f} epochs of {whole}",
@@ -84,6 +100,11 @@ def plan_in_words(plan: PlanMade) -> str:
             f"{plan.optim} on {plan.device}",
         )
     )
+
+
+def processes_of(plan: PlanMade) -> int:
+    """The passes are those of one process, the effective batch is that of all."""
+    return plan.effective_batch // ((plan.rows_a_pass or plan.effective_batch) * (plan.passes_a_step or 1))
 
 
 def metrics_in_words(metrics: MetricsLogged) -> str:

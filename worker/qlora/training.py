@@ -20,7 +20,7 @@ from worker.qlora.adapter import write_weights
 from worker.qlora.advice import advice_for
 from worker.qlora.best import BestKeeper
 from worker.qlora.checkpoint import publish_checkpoint, rotate_checkpoints, unfinished_folder
-from worker.qlora.data_order import DataOrder, EpochSampler
+from worker.qlora.data_order import DataOrder
 from worker.qlora.dataset import Lines
 from worker.qlora.evaluation import EvaluatingTrainer
 from worker.qlora.failures import Diverged, failing_at
@@ -111,10 +111,12 @@ class WatchedTrainer(EvaluatingTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = self.run_pass(*args, **kwargs)
-        number = float(loss)
-        if not math.isfinite(number):
-            raise self.diverged("the loss was not a finite number", step=self.state.global_step + 1)
-        self._step_loss += number
+        self._step_loss += float(loss)
+        shared = self.share_pass(self._step_loss)
+        if shared is not None:
+            self._step_loss = shared
+            if not math.isfinite(shared):
+                raise self.diverged("the loss was not a finite number", step=self.state.global_step + 1)
         return loss
 
     def run_pass(self, *args: Any, **kwargs: Any) -> Any:
@@ -153,8 +155,8 @@ class WatchedTrainer(EvaluatingTrainer):
         rows = self.watched.lines.of(order.of_step(step)) if names_rows else []
         return Diverged(what, step=step, advice=advice, rows=tuple(rows))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        return EpochSampler(self.watched.data_order)
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.train_sampler(self.watched.data_order)
 
     def log(self, *args: Any, **kwargs: Any) -> None:
         super().log(*args, **kwargs)
@@ -169,6 +171,9 @@ class WatchedTrainer(EvaluatingTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """What is trained, and the best of it. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
+        """The adapter alone. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
+        if not self.args.should_save:  # transformers asks every process of the run
+            return
         assert output_dir is not None
         write_weights(Path(output_dir), model=self.model, order=self.watched.order)
         (Path(output_dir) / "README.md").unlink(missing_ok=True)  # PEFT's empty card
@@ -178,13 +183,12 @@ class WatchedTrainer(EvaluatingTrainer):
         checkpoints = Path(self.args.output_dir)
         with failing_at(lambda: self.state.global_step), removed_on_failure(unfinished_folder(checkpoints)):
             super()._save_checkpoint(model, trial)
-            saved = publish_checkpoint(
-                checkpoints,
-                step=self.state.global_step,
-                figures=self.figures(),
-                settings=self.watched.settings,
-                made_by=self.watched.made_by,
-            )
+            figures = self.figures()
+            self.publish(lambda: self._publish(checkpoints, figures))
+
+    def _publish(self, checkpoints: Path, figures: Figures) -> None:
+        step, watched = self.state.global_step, self.watched
+        saved = publish_checkpoint(checkpoints, step=step, figures=figures, settings=watched.settings, made_by=watched.made_by)
         self.teller.tell(saved)
         rotate_checkpoints(checkpoints)
 
@@ -208,7 +212,7 @@ class WatchedTrainer(EvaluatingTrainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             with loading(checkpoint):
-                super()._load_rng_state(checkpoint)
+                self.load_random_states(checkpoint, load=super()._load_rng_state)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL would write a card into the folder of checkpoints; the adapter gets one of its own."""

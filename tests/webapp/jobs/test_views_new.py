@@ -140,6 +140,7 @@ def test_what_is_wrong_together_is_told_at_the_field_to_change(cast: Cast, typed
         ("optimizer.warmup_steps", "2.5", "Give whole steps, or a share below 1."),
         ("training.num_train_epochs", "", "Give epochs or steps: without either the run would have no end."),
         ("training.max_length", "9000", "SmolLM2 135M Instruct reads at most 8,192 tokens."),
+        ("plan.num_processes", "3", "The 4 rows of a step cannot be shared out evenly to 3 GPUs. Use 1, 2 or 4,"),
         ("lora.target_modules", "nothing_proj", "SmolLM2 135M Instruct has no layer named nothing_proj."),
         ("training.bf16", "maybe", "Select a valid choice."),
         ("name", "", "Give the job a name."),

@@ -56,3 +56,26 @@ def test_a_pause_changes_nothing(scripted: ScriptedDoor, tmp_path: Path, order: 
     assert scripted.said("plan")[0]["resumed_from_step"] == step
     assert {**before, **losses(scripted)} == expected
     assert scripted.files["adapter_model.safetensors"] == weights, "byte by byte"
+
+
+@pytest.mark.torch
+def test_two_processes_pause_and_go_on(scripted: ScriptedDoor, tmp_path: Path, order: dict[str, Any]) -> None:
+    """Through gloo on the CPU: paused with two, gone on with two, the losses of a run in one process that nobody disturbed."""
+    order["spec"]["training"] |= {"max_steps": 60}
+    assert go(scripted, tmp_path / "alone", order).wait(240)["outcome"] == "finished", scripted.log[-20:]
+    expected = losses(scripted)
+    scripted.stored.clear()
+    order |= {"spec": order["spec"] | {"plan": {"num_processes": 2}}, "slots": (0, 1)}
+    paused = go(scripted, tmp_path / "here", order)
+    wait_until(lambda: any(step >= 3 for step in losses(scripted)), what="step 3", seconds=240, alive=paused.thread.is_alive)
+    scripted.order = "pause"
+    end = paused.wait(240)
+    assert end["outcome"] == "checkpointed", (end, scripted.log[-20:])
+    before, step = losses(scripted), end["step"]
+    scripted.stored.clear()
+    scripted.order, scripted.resume = "continue", scripted.checkpoints[step]
+    resumed = go(scripted, tmp_path / "elsewhere", order, number=2, resume=resume_of(scripted.resume, step=step))
+    assert resumed.wait(240)["outcome"] == "finished", scripted.log[-20:]
+    assert "shared out to 2 processes" in scripted.said("plan")[0]["execution"]["reasons"][0]
+    together = {**before, **losses(scripted)}
+    assert together == pytest.approx(expected, rel=1e-5)

@@ -101,7 +101,7 @@ def filled(tokens: int) -> int:
 
 
 def plan_for(spec: FinetuneSpec, shape: ModelShape, *, rows: RowLengths, card_bytes: int | None) -> ExecutionPlan:
-    asked = PassPlan.as_asked(spec.training)
+    asked = PassPlan.as_asked(spec.training, num_processes=spec.plan.num_processes)
     if not goes_packed(spec, shape):
         return ExecutionPlan(kind="plain", passes=asked)
     sizes = decoder_sizes(spec, shape)

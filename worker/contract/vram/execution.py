@@ -29,6 +29,7 @@ def goes_packed(spec: FinetuneSpec, shape: ModelShape) -> bool:
         spec.plan.execution == "auto"
         and spec.objective.kind == "sft"
         and not spec.is_full
+        and not spec.plan.fsdp
         and not isinstance(spec.quantization, BitsAndBytes8Bit)
         and not spec.lora.use_dora
         and spec.lora.bias == "none"

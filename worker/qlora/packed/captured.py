@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import torch
 
+from worker.qlora.distributed import is_several
 from worker.qlora.packed.decoder import Decoder, Pass
 
 Forward = Callable[[Pass], tuple[torch.Tensor, torch.Tensor]]
@@ -15,6 +16,11 @@ Forward = Callable[[Pass], tuple[torch.Tensor, torch.Tensor]]
 def inputs_of(given: Pass) -> list[str]:
     """The tensors that each pass brings."""
     return [field.name for field in fields(given) if isinstance(getattr(given, field.name), torch.Tensor)]
+
+
+def capture_mode() -> str:
+    """NCCL's own thread asks the card how its sums are getting on, which would spoil a capture that watches all threads."""
+    return "thread_local" if is_several() else "global"
 
 
 class CapturedPasses:
@@ -53,7 +59,7 @@ class CapturedPasses:
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode=capture_mode()):
             loss, told = self._forward(inputs)
             loss.backward()
         torch.cuda.synchronize()

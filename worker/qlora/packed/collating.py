@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from worker.qlora.sharing import is_filler
+
 UNTRAINED = -100
 LENGTHS = 40  # about so many pass lengths between n and 2 n tokens: 2.5 % of filling at most
 
@@ -36,7 +38,8 @@ class PackedCollator:
                 labels += [*own[1:], UNTRAINED]  # each token learns the next one of its own row
                 positions += range(len(own))
                 ends.append(len(labels))
-        tokens, trained = len(ids), sum(label != UNTRAINED for label in labels)
+        trained = sum(label != UNTRAINED for label in labels)
+        tokens = sum(len(row["input_ids"]) for row in rows if not is_filler(row))
         self._fill(ids, labels, positions, ends)
         return {
             "input_ids": torch.tensor([ids]),

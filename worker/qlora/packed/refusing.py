@@ -19,6 +19,8 @@ def why_not_packed(config: Any, *, spec: FinetuneSpec, precision: Precision) -> 
         return "plain execution was asked for"
     if spec.objective.kind not in OBJECTIVES:
         return f"its own passes are not made for {NAMES[spec.objective.kind]}"
+    if spec.plan.fsdp:
+        return "the base model is split over several GPUs"
     if name not in ARCHITECTURES:
         return f"{name} is not one of {', '.join(ARCHITECTURES)}"
     if getattr(config, "hidden_act", "silu") != "silu":
