@@ -104,14 +104,14 @@ def test_an_agent_that_is_killed_takes_all_processes_along(tmp_path: Path) -> No
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from worker.agent.children import Child, small_environment\n"
+        "from worker.agent.children import Spawned, small_environment\n"
         "from worker.agent.log_lines import LogSink\n"
         "from worker.agent.ranks import Ranks\n"
         "from worker.contract.run_directory import RunDirectory\n"
         "run = RunDirectory(Path(sys.argv[1])); run.events.touch()\n"
         "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
-        "start = lambda n: Child(sleep, folder=run.path, environment=small_environment({'RANK': str(n)}), mark=sys.argv[2],\n"
-        "                        log=LogSink(lambda text, level: None))\n"
+        "start = lambda n: Spawned(sleep, folder=run.path, environment=small_environment({'RANK': str(n)}), mark=sys.argv[2],\n"
+        "                          log=LogSink(lambda text, level: None))\n"
         "ranks = Ranks(start, count=2, run=run)\n"
         "time.sleep(600)\n"
     )
