@@ -30,6 +30,11 @@ def parts_of(result: dict[str, Any]) -> MemoryParts:
     )
 
 
+def measured_in(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that ran on a card, and as they were asked to."""
+    return [result for result in results if not result.get("problem") and result["peak_allocated"]]
+
+
 def main(paths: list[str]) -> int:
     for path in [Path(name) for name in paths] or sorted(RESULTS.glob("vram_grid*.json")):
         print(table(json.loads(path.read_text())["results"]))
@@ -44,7 +49,7 @@ def error_of(result: dict[str, Any]) -> float:
 def table(results: list[dict[str, Any]]) -> str:
     lines = [f"{'configuration':<78}{'measured MiB':>13}{'estimate':>9}{'error':>8}"]
     errors = []
-    for result in (result for result in results if not result.get("problem") and result["peak_allocated"]):
+    for result in measured_in(results):
         errors.append(error_of(result))
         allocated = parts_of(result).allocated
         lines.append(f"{result['name']:<78}{result['peak_allocated'] >> 20:>13}{allocated >> 20:>9}{errors[-1]:>+8.1%}")

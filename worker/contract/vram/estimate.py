@@ -7,13 +7,13 @@ from math import ceil, sqrt
 
 from worker.contract.model_shape import ModelShape
 from worker.contract.objective import sequences_of
-from worker.contract.packed_peak import Peak, peak_of
+from worker.contract.packed_peak import peak_of
 from worker.contract.packing import choose_way
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.execution import ELEMENTWISE, decoder_sizes, goes_packed
 from worker.contract.vram.parts import MemoryParts, RowLengths
-from worker.contract.vram.plain import PlainPeak, Run, mask_bytes, plain_peak
+from worker.contract.vram.plain import Run, StepPeak, mask_bytes, plain_peak
 from worker.contract.vram.stored import Trained, linear_bytes, other_bytes, states_of, trained_of
 
 CONTEXT_BYTES = 768 * 2**20  # CUDA itself and the kernels' code: 767 MiB beside what torch reserves, in all plain runs of the grid
@@ -43,12 +43,12 @@ def memory_parts(
     trained = trained_of(spec, shape, is_one=is_packed and spec.optimizer.optim in ELEMENTWISE)
     tokens = pass_tokens or most_tokens(plan, rows=lengths)
     if is_packed:
-        peak = peak_of(plan, sizes=decoder_sizes(spec, shape), tokens=filled(tokens))
-        gradients = trained.bytes_each * trained.numbers
+        packed = peak_of(plan, sizes=decoder_sizes(spec, shape), tokens=filled(tokens))
+        gradients = trained.bytes_each * trained.numbers  # one tensor, there from the beginning
+        peak = StepPeak(packed.activations, packed.logits, packed.unpacked, gradients)
     else:
         peak = plain_peak(_run(spec, shape, trained=trained, plan=plan, tokens=tokens, rows=rows, longest=lengths.longest))
-        gradients = peak.gradients
-    return _added_up(spec, shape, trained=trained, peak=peak, gradients=gradients, is_packed=is_packed)
+    return _added_up(spec, shape, trained=trained, peak=peak, is_packed=is_packed)
 
 
 def _run(
@@ -79,9 +79,7 @@ def _is_binned(spec: FinetuneSpec) -> bool:
     return spec.objective.kind == "sft" and spec.objective.packing
 
 
-def _added_up(
-    spec: FinetuneSpec, shape: ModelShape, *, trained: Trained, peak: Peak | PlainPeak, gradients: int, is_packed: bool
-) -> MemoryParts:
+def _added_up(spec: FinetuneSpec, shape: ModelShape, *, trained: Trained, peak: StepPeak, is_packed: bool) -> MemoryParts:
     states = states_of(spec, trained)
     share = spec.plan.num_processes if spec.plan.fsdp else 1
     linear, other = linear_bytes(spec, shape), other_bytes(spec, shape)
@@ -90,7 +88,7 @@ def _added_up(
         "linear_weights": linear // share,
         "other_weights": other + (other // share if share > 1 else 0),  # whole from the first pass on, and the part of it
         "adapter": 0 if spec.is_full else trained.bytes_each * trained.numbers,
-        "gradients": gradients,
+        "gradients": peak.gradients,
         "optimizer_states": states.on_card,
         "activations": peak.activations,
         "logits": peak.logits,

@@ -6,7 +6,7 @@ Counted tensor by tensor along transformers 5.17, peft 0.21 and bitsandbytes 0.5
 from dataclasses import dataclass
 
 from worker.contract.model_shape import ModelShape
-from worker.contract.quantization import BitsAndBytes4Bit, Unquantized
+from worker.contract.quantization import Unquantized
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.stored import FLOAT, adapted_layers, head_dim, linear_layers, number_bytes
 

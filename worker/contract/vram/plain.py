@@ -20,7 +20,7 @@ FOREACH = ("adamw_torch", "adagrad", "rmsprop")  # a number of each weight's siz
 
 
 @dataclass(frozen=True)
-class PlainPeak:
+class StepPeak:
     """All of the step's that comes and goes: gradients with it."""
 
     activations: int
@@ -64,7 +64,7 @@ class Run:
         return b * self.trained.numbers
 
 
-def plain_peak(run: Run) -> PlainPeak:
+def plain_peak(run: Run) -> StepPeak:
     moments = [*_at_the_head(run), *_in_the_last_layer(run), *_in_the_first_layer(run), _in_the_step(run)]
     return max(moments, key=lambda moment: moment.total)
 
@@ -81,38 +81,38 @@ def _from_before(run: Run) -> int:
     return run.gradients if run.passes > 1 else 0
 
 
-def _at_the_head(run: Run) -> list[PlainPeak]:
+def _at_the_head(run: Run) -> list[StepPeak]:
     """The last norm's float32 input; the head's input, its gradient in float32 and in the compute type. Then that norm's way back."""
     h, b, kind = run.shape.hidden_size, number_bytes(run.spec), run.spec.objective.kind
     under = _kept(run) + run.mask + run.tokens * FLOAT * h
-    back = PlainPeak(under + run.tokens * NORM_BACK * FLOAT * h, 0, 0, _from_before(run))
+    back = StepPeak(under + run.tokens * NORM_BACK * FLOAT * h, 0, 0, _from_before(run))
     if kind == "reward":
         return [back]
     logits = b * min(run.tokens, TILE_TOKENS) * TILE_WORDS
     if kind == "orpo":
         logits = ORPO_LOGITS * run.tokens * run.shape.vocab_size
     of_head = FLOAT * run.shape.vocab_size * h if run.spec.is_full and not _from_before(run) else 0
-    return [PlainPeak(under + run.tokens * (FLOAT + 2 * b) * h, logits, 0, _from_before(run) + of_head), back]
+    return [StepPeak(under + run.tokens * (FLOAT + 2 * b) * h, logits, 0, _from_before(run) + of_head), back]
 
 
-def _in_a_layer(run: Run, *, others: int, gradients: int) -> list[PlainPeak]:
+def _in_a_layer(run: Run, *, others: int, gradients: int) -> list[StepPeak]:
     """`others`: bytes that the other layers keep."""
     casts = run.casts // run.shape.num_hidden_layers if run.is_recomputed else 0
     under = others + run.mask + run.tokens * run.layer.kept + casts
-    worst = PlainPeak(under + run.tokens * run.layer.back, 0, dora_bytes(run.spec, run.shape), gradients)
+    worst = StepPeak(under + run.tokens * run.layer.back, 0, dora_bytes(run.spec, run.shape), gradients)
     if isinstance(run.spec.quantization, Unquantized):
         return [worst]
     b, down = number_bytes(run.spec), linear_layers(run.shape)[-1]  # in the compute type for its product
     back = run.tokens * b * (run.shape.hidden_size + run.shape.intermediate_size)
-    return [worst, PlainPeak(under + back, 0, b * down.inputs * down.outputs, gradients)]
+    return [worst, StepPeak(under + back, 0, b * down.inputs * down.outputs, gradients)]
 
 
-def _in_the_last_layer(run: Run) -> list[PlainPeak]:
+def _in_the_last_layer(run: Run) -> list[StepPeak]:
     others = _kept(run) - (0 if run.is_recomputed else run.tokens * run.layer.kept)
     return _in_a_layer(run, others=max(others, 0), gradients=_from_before(run))
 
 
-def _in_the_first_layer(run: Run) -> list[PlainPeak]:
+def _in_the_first_layer(run: Run) -> list[StepPeak]:
     """All other layers' gradients are there, and their activations gone."""
     layers = run.shape.num_hidden_layers
     table = FLOAT * run.shape.vocab_size * run.shape.hidden_size if run.spec.is_full and run.shape.is_tied else 0
@@ -120,9 +120,9 @@ def _in_the_first_layer(run: Run) -> list[PlainPeak]:
     return _in_a_layer(run, others=run.tokens * run.layer.stream, gradients=gradients + table)
 
 
-def _in_the_step(run: Run) -> PlainPeak:
+def _in_the_step(run: Run) -> StepPeak:
     made = run.trained.bytes_each * run.trained.numbers if run.spec.optimizer.optim in FOREACH else 0
-    return PlainPeak(made, gradients=run.gradients)
+    return StepPeak(made, gradients=run.gradients)
 
 
 def mask_bytes(spec: FinetuneSpec, *, tokens: int, longest: int, is_padded: bool) -> int:
