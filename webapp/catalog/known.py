@@ -20,6 +20,11 @@ def suggestions() -> list[Suggestion]:
     """By size. One query: which of them are there already."""
     added = {model.name_or_path: model for model in BaseModel.objects.filter(source=Source.HUB)}
     return [
-        Suggestion(model, *(smallest_card(needed_bytes(model.name, method)) for method in ("qlora", "lora")), added.get(model.name))
+        Suggestion(
+            model,
+            qlora=smallest_card(needed_bytes(model.name, "qlora")),
+            lora=smallest_card(needed_bytes(model.name, "lora")),
+            added=added.get(model.name),
+        )
         for model in known_models()
     ]

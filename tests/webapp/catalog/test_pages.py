@@ -124,7 +124,7 @@ def test_well_known_models_are_suggested(cast: Cast, admin: Client, django_asser
     assert '<option value="Qwen/Qwen2.5-7B-Instruct">' in page
     assert 'href="?model=meta-llama%2FLlama-3.1-8B-Instruct"' in page
     assert "meta-llama · needs an access token" in page
-    assert re.search(r"Llama-3.3-70B-Instruct</a>.*?71B.*?48 GB.*?\d+ GB", page, re.DOTALL)
+    assert re.search(r"Llama-3.3-70B-Instruct</a>.*?71 B.*?48 GB.*?\d+ GB", page, re.DOTALL)
 
 
 def test_a_suggestion_fills_in_the_form(cast: Cast, admin: Client):
