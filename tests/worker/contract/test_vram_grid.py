@@ -1,4 +1,4 @@
-"""The memory estimate against 50 runs on an H100 (bench/results/vram_grid.json, made by tests/gpu/run_memory.py), without a GPU."""
+"""The memory estimate against 58 runs on an H100 (bench/results/vram_grid.json, made by tests/gpu/run_memory.py), without a GPU."""
 
 import json
 import statistics
@@ -25,10 +25,11 @@ def rows_of(result: dict[str, Any]) -> RowLengths:
 
 
 def test_the_grid_covers_what_users_choose() -> None:
-    assert len(GRID) >= 40
+    assert len(GRID) >= 50
     models = {result["model"]["model_type"] for result in GRID}
     assert models >= {"llama", "qwen2", "qwen3", "phi3", "gpt_neox", "gemma3_text"}
-    assert {spec_of(result).quantization.kind for result in GRID} >= {"none", "bitsandbytes_4bit"}
+    assert {spec_of(result).quantization.kind for result in GRID} == {"none", "bitsandbytes_4bit", "bitsandbytes_8bit"}
+    assert {spec_of(result).objective.kind for result in GRID} >= {"sft", "dpo", "orpo", "reward"}
     assert len(PLAIN) >= 10
     assert len({result["plan"]["execution"]["recomputed_layers"] for result in GRID}) > 3
 
@@ -50,7 +51,8 @@ def test_what_lies_there_before_the_first_step_is_known_to_a_hundredth(result: d
     parts, marks = parts_of(result), result["marks"]
     assert parts.weights == pytest.approx(marks["loaded"]["allocated"], rel=0.01)
     gradients = parts.gradients if result["plan"]["execution"]["kind"] == "packed" else 0
-    assert parts.weights + parts.adapter + gradients == pytest.approx(marks["made"]["allocated"], rel=0.01, abs=10_000_000)
+    multiplied = parts.workspaces // 2 if spec_of(result).lora.use_dora else 0  # its magnitudes are made by a product on the card
+    assert parts.weights + parts.adapter + gradients + multiplied == pytest.approx(marks["made"]["allocated"], rel=0.01, abs=10_000_000)
 
 
 @pytest.mark.parametrize("result", GRID, ids=[result["name"] for result in GRID])

@@ -1,6 +1,6 @@
 """The estimate: what lies on the card through the whole run, and what a pass adds at its peak, under one plan.
 
-Checked against a grid of runs on an H100 (bench/results/vram_grid*.json; tests/worker/contract/test_vram_grid.py).
+Checked against a grid of runs on an H100 (bench/results/vram_grid.json; tests/worker/contract/test_vram_grid.py).
 """
 
 from math import ceil, sqrt

@@ -6,7 +6,7 @@ Counted tensor by tensor along transformers 5.17, peft 0.21 and bitsandbytes 0.5
 from dataclasses import dataclass
 
 from worker.contract.model_shape import ModelShape
-from worker.contract.quantization import Unquantized
+from worker.contract.quantization import BitsAndBytes8Bit, Unquantized
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.stored import FLOAT, adapted_layers, head_dim, linear_layers, number_bytes
 
@@ -23,11 +23,12 @@ OF_PRODUCT = {"down_proj", "dense_4h_to_h"}
 
 @dataclass(frozen=True)
 class Layer:
-    """Bytes a token. `back`: beside what is kept, at the worst moment in the layer."""
+    """Bytes a token. `back`: beside what is kept, at the worst moment in the layer. `held`: kept even where layers are recomputed."""
 
     stream: int
     kept: int
     back: int
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def layer_of(spec: FinetuneSpec, shape: ModelShape, *, is_masked: bool) -> Layer
     kept = _norms(spec, shape, sizes) + _attention(sizes, shape, is_masked=is_masked) + _feed_forward(spec, shape, sizes)
     kept += _inputs(spec, shape, sizes) + _of_dora(spec, shape, sizes)
     stream = FLOAT if is_float_stream(spec, shape) else sizes.b
-    return Layer(stream=stream * sizes.h, kept=kept, back=_back(spec, shape, sizes))
+    outliers = _outliers(spec, sizes)
+    held = sizes.b * (2 * sizes.h + sizes.q + sizes.f) + outliers if outliers else 0
+    return Layer(stream=stream * sizes.h, kept=kept + outliers, back=_back(spec, shape, sizes), held=held)
 
 
 def is_float_stream(spec: FinetuneSpec, shape: ModelShape) -> bool:
@@ -111,6 +114,14 @@ def _inputs(spec: FinetuneSpec, shape: ModelShape, sizes: Sizes) -> int:
     dropped = every if not spec.is_full and spec.lora.lora_dropout > 0 and spec.objective.kind == "sft" else 0
     low = 0 if spec.is_full else spec.lora.r * sum(layer.count for layer in trained) // layers
     return sizes.b * ((every if is_cast_each else kept) + dropped + low) + dropped
+
+
+def _outliers(spec: FinetuneSpec, sizes: Sizes) -> int:
+    """bitsandbytes' 8-bit products hold their inputs out of checkpointing's reach; and the product's columns with a value of 6 or more.
+
+    Counted as if all of them had one: so it was with random weights. Trained models have fewer, and take less.
+    """
+    return sizes.b * sizes.f if isinstance(spec.quantization, BitsAndBytes8Bit) and not spec.is_full else 0
 
 
 def _of_dora(spec: FinetuneSpec, shape: ModelShape, sizes: Sizes) -> int:

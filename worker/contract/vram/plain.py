@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from worker.contract.model_shape import ModelShape
 from worker.contract.objective import sequences_of
-from worker.contract.quantization import Unquantized
+from worker.contract.quantization import BitsAndBytes8Bit, Unquantized
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.layer import Layer, dora_bytes, layer_of
 from worker.contract.vram.stored import FLOAT, Trained, linear_layers, number_bytes
@@ -72,7 +72,7 @@ def plain_peak(run: Run) -> StepPeak:
 def _kept(run: Run) -> int:
     """Of all layers. The first one's input needs no gradient, so its norm keeps nothing."""
     if run.is_recomputed:
-        return run.tokens * run.layer.stream * run.shape.num_hidden_layers
+        return run.tokens * (run.layer.stream + run.layer.held) * run.shape.num_hidden_layers
     first = 0 if run.spec.is_full else FLOAT * run.shape.hidden_size
     return run.tokens * (run.layer.kept * run.shape.num_hidden_layers - first) + run.casts
 
@@ -102,9 +102,17 @@ def _in_a_layer(run: Run, *, others: int, gradients: int) -> list[StepPeak]:
     worst = StepPeak(under + run.tokens * run.layer.back, 0, dora_bytes(run.spec, run.shape), gradients)
     if isinstance(run.spec.quantization, Unquantized):
         return [worst]
+    if isinstance(run.spec.quantization, BitsAndBytes8Bit):
+        worst = StepPeak(under + run.tokens * 2 * number_bytes(run.spec) * run.shape.hidden_size, 0, _of_outliers(run), gradients)
     b, down = number_bytes(run.spec), linear_layers(run.shape)[-1]  # in the compute type for its product
     back = run.tokens * b * (run.shape.hidden_size + run.shape.intermediate_size)
     return [worst, StepPeak(under + back, 0, b * down.inputs * down.outputs, gradients)]
+
+
+def _of_outliers(run: Run) -> int:
+    """The columns of the largest matrix that meet an outlier: taken out, and in float32 before and after their scales."""
+    down = linear_layers(run.shape)[-1]
+    return (1 + 2 * FLOAT) * down.inputs * down.outputs
 
 
 def _in_the_last_layer(run: Run) -> list[StepPeak]:
@@ -117,7 +125,7 @@ def _in_the_first_layer(run: Run) -> list[StepPeak]:
     layers = run.shape.num_hidden_layers
     table = FLOAT * run.shape.vocab_size * run.shape.hidden_size if run.spec.is_full and run.shape.is_tied else 0
     gradients = run.gradients if run.passes > 1 else run.gradients * (layers - 1) // layers
-    return _in_a_layer(run, others=run.tokens * run.layer.stream, gradients=gradients + table)
+    return _in_a_layer(run, others=run.tokens * (run.layer.stream + run.layer.held * layers), gradients=gradients + table)
 
 
 def _in_the_step(run: Run) -> StepPeak:
