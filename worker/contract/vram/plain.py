@@ -99,14 +99,15 @@ def _in_a_layer(run: Run, *, others: int, gradients: int) -> list[StepPeak]:
     """`others`: bytes that the other layers keep."""
     casts = run.casts // run.shape.num_hidden_layers if run.is_recomputed else 0
     under = others + run.mask + run.tokens * run.layer.kept + casts
-    worst = StepPeak(under + run.tokens * run.layer.back, 0, dora_bytes(run.spec, run.shape), gradients)
+    moments = [StepPeak(under + run.tokens * run.layer.back, 0, dora_bytes(run.spec, run.shape), gradients)]
     if isinstance(run.spec.quantization, Unquantized):
-        return [worst]
+        return moments
+    b, h, down = number_bytes(run.spec), run.shape.hidden_size, linear_layers(run.shape)[-1]  # unpacked for its product
+    back = run.tokens * b * (h + run.shape.intermediate_size)
+    moments.append(StepPeak(under + back, 0, b * down.inputs * down.outputs, gradients))
     if isinstance(run.spec.quantization, BitsAndBytes8Bit):
-        worst = StepPeak(under + run.tokens * 2 * number_bytes(run.spec) * run.shape.hidden_size, 0, _of_outliers(run), gradients)
-    b, down = number_bytes(run.spec), linear_layers(run.shape)[-1]  # in the compute type for its product
-    back = run.tokens * b * (run.shape.hidden_size + run.shape.intermediate_size)
-    return [worst, StepPeak(under + back, 0, b * down.inputs * down.outputs, gradients)]
+        moments.append(StepPeak(under + run.tokens * 2 * b * h, 0, _of_outliers(run), gradients))
+    return moments
 
 
 def _of_outliers(run: Run) -> int:
