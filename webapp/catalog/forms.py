@@ -26,7 +26,12 @@ class AddModelForm(forms.Form):
         max_length=500,
         help_text="For the Hub: owner/name, as in its address. For a folder: its whole path on every worker, beginning with /.",
         widget=forms.TextInput(
-            attrs={"placeholder": "Qwen/Qwen2.5-0.5B-Instruct", "autocapitalize": "none", "spellcheck": "false"}
+            attrs={
+                "placeholder": "Qwen/Qwen2.5-0.5B-Instruct",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "list": "known-models",
+            }
         ),
     )
     name = forms.CharField(

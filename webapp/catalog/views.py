@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from webapp.accounts.permissions import may_run_catalog, must_run_catalog
 from webapp.accounts.requests import user_of
 from webapp.catalog.forms import AddModelForm
+from webapp.catalog.known import suggestions
 from webapp.catalog.models import BaseModel
 from webapp.catalog.selectors import all_models, jobs_on, shape_of
 from webapp.catalog.services import ModelInUse, ModelNameTaken, add_model, look_again, remove_model
@@ -45,7 +46,7 @@ def _detail(request: HttpRequest, model: BaseModel, *, error: str = "", status: 
 @require_http_methods(["GET", "HEAD", "POST"])
 @must_run_catalog
 def model_add(request: HttpRequest) -> HttpResponse:
-    form = AddModelForm(request.POST or None)
+    form = AddModelForm(request.POST or None, initial={"name_or_path": request.GET.get("model", "")[:500]})
     if form.is_valid():
         try:
             model = add_model(**form.cleaned_data)
@@ -54,7 +55,8 @@ def model_add(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"{model.name} is added. The next worker that is free to look reads its files.")
             return redirect("model-detail", pk=model.pk)
-    return render(request, "catalog/add.html", {"form": form}, status=422 if form.is_bound else 200)
+    context = {"form": form, "suggestions": suggestions()}
+    return render(request, "catalog/add.html", context, status=422 if form.is_bound else 200)
 
 
 @require_POST

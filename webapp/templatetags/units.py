@@ -45,7 +45,7 @@ def short_count(value: Number) -> str:
     if not isinstance(value, int | float):
         return "–"
     for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
+        if value >= 0.9995 * limit:
             amount = value / limit
             return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
     return f"{value:.0f}"

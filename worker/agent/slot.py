@@ -26,8 +26,10 @@ from worker.agent.pace import Pace
 from worker.agent.policy import load_policy
 from worker.contract import PROTOCOL
 from worker.contract.orders import Claim, Failed, Finish, HostPolicy, WorkOrder
+from worker.contract.vram.estimate import CONTEXT_BYTES, GRAPHS_BYTES
 
 logger = logging.getLogger(__name__)
+LEAST = 2**28  # bytes: 0 would mean no limit
 DATA_VARIABLE, SLOT_VARIABLE, GPUS_VARIABLE = "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPUS"
 
 
@@ -52,10 +54,13 @@ class Slot:
         return self.gpus[self.number % len(self.gpus)] if self.gpus else None
 
     def memory_share(self, slots: int) -> float | None:
-        """GiB of its GPU that a job may plan with when others share it: an even part. A plan fills what it is given."""
+        """GiB of its GPU that a job may plan with when others share it: an even part, less what CUDA itself takes for each process.
+
+        A plan fills what it is given.
+        """
         sharing = -(-slots // len(self.gpus)) if self.gpus else 1
         gpu = gpu_of(self.gpu_uuid) if sharing > 1 else None
-        return gpu.memory_total_bytes / sharing / 2**30 if gpu else None
+        return max(gpu.memory_total_bytes / sharing - CONTEXT_BYTES - GRAPHS_BYTES, LEAST) / 2**30 if gpu else None
 
     def gpus_of(self, slots: tuple[int, ...]) -> tuple[str, ...]:
         """Those that the trainer may see; slots that share a GPU name it once."""

@@ -101,3 +101,8 @@ def why_not_learned(kind: str, format: RowFormat) -> str:
 def _listed(names: list[str]) -> str:
     joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return joined[0].upper() + joined[1:]
+
+
+def sequences_of(kind: str) -> int:
+    """Token sequences that one row makes: of a preference pair both answers, each after what was asked."""
+    return 2 if kind in ("dpo", "orpo", "reward") else 1

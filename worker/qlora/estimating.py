@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numpy as np
-
+from worker.contract.objective import sequences_of
 from worker.contract.shapes import UnknownShape, shape_of
 from worker.contract.vram import RowLengths, memory_parts
 from worker.contract.vram.estimate import filled
+from worker.qlora.dataset import lengths_of, longest_of
 from worker.qlora.prepared import Prepared
 
 
@@ -19,11 +19,13 @@ def memory_parts_of(prepared: Prepared, *, model: Any, steps: int) -> dict[str, 
         shape = shape_of(model.config.to_dict())
     except UnknownShape:
         return {}
-    lengths = np.asarray(prepared.data.train.data.column("length").to_numpy(), dtype=np.int64)
+    lengths = lengths_of(prepared.data.train)
     is_padded = plan.kind == "plain" and not prepared.data.is_binned
     rows = plan.passes.per_device_train_batch_size
     order = prepared.watched.data_order
-    largest = lengths[order.largest_pass(lengths, rows_a_pass=rows, after_step=0, last_step=steps, is_padded=is_padded)]
-    tokens = int(largest.max() * len(largest)) if is_padded else filled(int(largest.sum()))
+    longest = longest_of(prepared.data.train) if is_padded else lengths
+    places = order.largest_pass(longest, rows_a_pass=rows, after_step=0, last_step=steps, is_padded=is_padded)
+    sequences = sequences_of(prepared.order.spec.objective.kind)
+    tokens = sequences * int(longest[places].max()) * len(places) if is_padded else filled(int(lengths[places].sum()))
     found = RowLengths(longest=int(lengths.max()), mean=float(lengths.mean()))
     return memory_parts(prepared.order.spec, shape, rows=found, plan=plan, pass_tokens=tokens).as_dict()

@@ -104,7 +104,7 @@ def in_words(size: int) -> str:
 
 
 def free_bytes() -> int:
-    """NIBBLE_TRAINER_MEMORY_GIB holds a run down to so much in all, weights included."""
+    """NIBBLE_TRAINER_MEMORY_GIB holds a run down to so much in all, weights included; CUDA's own memory, already taken, comes on top."""
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
         held = torch.cuda.memory_allocated()

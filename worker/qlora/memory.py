@@ -42,6 +42,24 @@ def card_utilisation() -> int | None:
         return None
 
 
+_loading_peak_bytes = 0
+
+
+def count_peak_anew() -> None:
+    """Once the base model is loaded: what loading took besides is no part of training's peak."""
+    global _loading_peak_bytes
+    if torch.cuda.is_available():
+        _loading_peak_bytes = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def loading_in_words() -> str:
+    """Empty when training took more, as nearly always: then loading does not decide which GPU a run fits on."""
+    if not torch.cuda.is_available() or (trained := torch.cuda.max_memory_allocated()) >= _loading_peak_bytes:
+        return ""
+    return f"Loading the base model took {_loading_peak_bytes / 1e9:.1f} GB of the GPU at its peak, more than training: {trained / 1e9:.1f} GB."
+
+
 def peak_memory() -> tuple[int, Literal["cuda_allocated", "rss"]]:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated(), "cuda_allocated"

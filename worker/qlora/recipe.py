@@ -19,7 +19,7 @@ from worker.qlora.device import find_device
 from worker.qlora.distributed import first_says
 from worker.qlora.failures import RunFailed, failing_at
 from worker.qlora.making import make_trainer
-from worker.qlora.memory import sampled_while_loading
+from worker.qlora.memory import count_peak_anew, loading_in_words, sampled_while_loading
 from worker.qlora.objective import check_objective
 from worker.qlora.optimizer import choose_optimizer
 from worker.qlora.packed.refusing import why_not_packed
@@ -133,9 +133,11 @@ def load_model(prepared: Prepared, *, teller: Teller) -> Any:
     teller.start_phase("Loading base model", f"{spec.base_model.name_or_path}, {describe(spec.quantization, precision=precision)}")
     with sampled_while_loading(teller):
         kept = prepared.directory.quantised
-        return load_base_model(
+        model = load_base_model(
             prepared.directory.model, spec=spec, precision=precision, kept=kept if kept.is_dir() else None, say=teller.say
         )
+    count_peak_anew()
+    return model
 
 
 def train(trainer: WatchedTrainer, *, progress: Progress, prepared: Prepared) -> None:
@@ -161,6 +163,8 @@ def restore_without_training(trainer: WatchedTrainer, *, progress: Progress, che
 def finish(trainer: WatchedTrainer, *, progress: Progress, prepared: Prepared, teller: Teller) -> None:
     """Evaluates, saves and tells, as the stop word allows."""
     word = progress.stop_word
+    if said := loading_in_words():
+        teller.say(said)
     if word == "pause" or word == "stop_and_discard":
         outcome = "checkpointed" if word == "pause" else "stopped_discarded"
         teller.tell(TrainingEnded(outcome=outcome, results=results_of(trainer, progress)))

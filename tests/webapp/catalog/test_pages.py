@@ -1,7 +1,10 @@
 """Pages of models: everybody looks, administrators change."""
 
+import re
+
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from tests.cast import Cast
 from tests.webapp.jobs.work import submitted
@@ -113,3 +116,25 @@ def test_a_list_that_waits_asks_again(cast: Cast, client: Client):
     fragment = client.get("/models/", HTTP_HX_REQUEST="true").content.decode()
     assert "every 3s" in fragment
     assert "<html" not in fragment
+
+
+def test_well_known_models_are_suggested(cast: Cast, admin: Client, django_assert_max_num_queries: DjangoAssertNumQueries):
+    with django_assert_max_num_queries(12):
+        page = admin.get("/models/add/").content.decode()
+    assert '<option value="Qwen/Qwen2.5-7B-Instruct">' in page
+    assert 'href="?model=meta-llama%2FLlama-3.1-8B-Instruct"' in page
+    assert "meta-llama · needs an access token" in page
+    assert re.search(r"Llama-3.3-70B-Instruct</a>.*?71 B.*?48 GB.*?\d+ GB", page, re.DOTALL)
+
+
+def test_a_suggestion_fills_in_the_form(cast: Cast, admin: Client):
+    page = admin.get("/models/add/?model=Qwen%2FQwen3-4B").content.decode()
+    assert 'value="Qwen/Qwen3-4B"' in page.split("</form>")[0].replace("<option ", "")
+    assert "&lt;script&gt;" in admin.get("/models/add/?model=<script>").content.decode()
+
+
+def test_a_model_that_is_there_is_named_as_added(cast: Cast, admin: Client):
+    admin.post("/models/add/", HUB)
+    model = BaseModel.objects.get(name="Qwen2.5-0.5B-Instruct")
+    page = admin.get("/models/add/").content.decode()
+    assert f'href="/models/{model.pk}/">Qwen2.5-0.5B-Instruct</a><small>Qwen · added' in page

@@ -1,22 +1,24 @@
 """The estimate: what lies on the card through the whole run, and what a pass adds at its peak, under one plan.
 
-Checked against a grid of runs on an H100 (bench/results/vram_grid*.json; tests/worker/contract/test_vram_grid.py).
+Checked against a grid of runs on an H100 (bench/results/vram_grid.json; tests/worker/contract/test_vram_grid.py).
 """
 
 from math import ceil, sqrt
 
 from worker.contract.model_shape import ModelShape
+from worker.contract.objective import sequences_of
 from worker.contract.packed_peak import peak_of
 from worker.contract.packing import choose_way
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.execution import ELEMENTWISE, decoder_sizes, goes_packed
 from worker.contract.vram.parts import MemoryParts, RowLengths
-from worker.contract.vram.plain import plain_peak
-from worker.contract.vram.stored import States, Trained, linear_bytes, other_bytes, states_of, trained_of
+from worker.contract.vram.plain import Run, StepPeak, mask_bytes, plain_peak
+from worker.contract.vram.stored import Trained, linear_bytes, other_bytes, states_of, trained_of
 
-CONTEXT_BYTES = 768 * 2**20  # CUDA itself and the kernels' code: 0.7 to 0.8 GiB measured
-WORKSPACE_BYTES = 96 * 2**20  # cuBLAS takes 32 MiB for each stream on an H100
+CONTEXT_BYTES = 768 * 2**20  # CUDA itself and the kernels' code: 767 MiB beside what torch reserves, in all plain runs of the grid
+GRAPHS_BYTES = 56 * 2**20  # captured graphs and Triton's kernels: 823 MiB in all packed ones
+WORKSPACE_BYTES = 64 * 2**20  # cuBLAS's, 32 MiB on an H100 for the thread of the way there and for that of the way back
 KEPT_FREE = 0.92  # of what is free: fragments of the allocator and the graphs of shorter passes
 LENGTHS = 40  # a packed pass is filled up to the next of about so many lengths (worker/qlora/packed/collating.py)
 SPREAD = 4.0  # standard deviations between the mean pass and the largest one
@@ -39,44 +41,71 @@ def memory_parts(
     plan = plan or plan_for(spec, shape, rows=lengths, card_bytes=card_bytes)
     is_packed = plan.kind == "packed"
     trained = trained_of(spec, shape, is_one=is_packed and spec.optimizer.optim in ELEMENTWISE)
-    states = states_of(spec, trained)
     tokens = pass_tokens or most_tokens(plan, rows=lengths)
     if is_packed:
-        peak = peak_of(plan, sizes=decoder_sizes(spec, shape), tokens=filled(tokens))
-        passing = (peak.activations, peak.logits, peak.unpacked)
+        packed = peak_of(plan, sizes=decoder_sizes(spec, shape), tokens=filled(tokens))
+        gradients = trained.bytes_each * trained.numbers  # one tensor, there from the beginning
+        peak = StepPeak(packed.activations, packed.logits, packed.unpacked, gradients)
     else:
-        plain = plain_peak(spec, shape, tokens=tokens, is_recomputed=plan.passes.activation_checkpointing)
-        passing = (plain.activations, plain.logits, plain.unpacked)
-    return _added_up(spec, shape, trained=trained, states=states, passing=passing)
+        peak = plain_peak(_run(spec, shape, trained=trained, plan=plan, tokens=tokens, rows=rows, longest=lengths.longest))
+    return _added_up(spec, shape, trained=trained, peak=peak, is_packed=is_packed)
 
 
-def _added_up(
-    spec: FinetuneSpec, shape: ModelShape, *, trained: Trained, states: States, passing: tuple[int, int, int]
-) -> MemoryParts:
+def _run(
+    spec: FinetuneSpec,
+    shape: ModelShape,
+    *,
+    trained: Trained,
+    plan: ExecutionPlan,
+    tokens: int,
+    rows: RowLengths | None,
+    longest: int,
+) -> Run:
+    """Rows of one length are padded nowhere; where nobody has counted, they are of many lengths."""
+    passes = plan.passes
+    is_padded = passes.per_device_train_batch_size > 1 and (rows is None or rows.mean < longest) and not _is_binned(spec)
+    return Run(
+        spec=spec,
+        shape=shape,
+        trained=trained,
+        tokens=tokens,
+        passes=passes.gradient_accumulation_steps,
+        is_recomputed=passes.activation_checkpointing,
+        mask=mask_bytes(spec, tokens=tokens, longest=longest, is_padded=is_padded),
+    )
+
+
+def _is_binned(spec: FinetuneSpec) -> bool:
+    return spec.objective.kind == "sft" and spec.objective.packing
+
+
+def _added_up(spec: FinetuneSpec, shape: ModelShape, *, trained: Trained, peak: StepPeak, is_packed: bool) -> MemoryParts:
+    states = states_of(spec, trained)
     share = spec.plan.num_processes if spec.plan.fsdp else 1
-    activations, logits, unpacked = passing
+    linear, other = linear_bytes(spec, shape), other_bytes(spec, shape)
+    fetched = 2 * linear // shape.num_hidden_layers if share > 1 else 0  # a layer, and the next one on its way
     parts = {
-        "linear_weights": linear_bytes(spec, shape) // share,
-        "other_weights": other_bytes(spec, shape) // share,
+        "linear_weights": linear // share,
+        "other_weights": other + (other // share if share > 1 else 0),  # whole from the first pass on, and the part of it
         "adapter": 0 if spec.is_full else trained.bytes_each * trained.numbers,
-        "gradients": trained.bytes_each * trained.numbers // (share if spec.is_full else 1),
-        "optimizer_states": states.on_card // (share if spec.is_full else 1),
-        "activations": activations,
-        "logits": logits,
-        "dequantised_layer": unpacked,
+        "gradients": peak.gradients,
+        "optimizer_states": states.on_card,
+        "activations": peak.activations,
+        "logits": peak.logits,
+        "dequantised_layer": peak.unpacked + fetched,
         "workspaces": WORKSPACE_BYTES,
     }
     return MemoryParts(
         **parts,
         paged_states=states.paged,
         slack=int((1 / KEPT_FREE - 1) * (sum(parts.values()) - parts["linear_weights"] - parts["other_weights"])),
-        cuda_context=CONTEXT_BYTES,
+        cuda_context=CONTEXT_BYTES + (GRAPHS_BYTES if is_packed else 0),
     )
 
 
 def rows_of(spec: FinetuneSpec, rows: RowLengths | None) -> RowLengths:
     """Where nobody has counted, every row is as long as it may be."""
-    most = spec.training.max_length
+    most = spec.training.max_length * sequences_of(spec.objective.kind)
     if rows is None:
         return RowLengths(most, float(most))
     return RowLengths(min(rows.longest, most), min(rows.mean, most))

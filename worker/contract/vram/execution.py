@@ -7,6 +7,7 @@ from worker.contract.quantization import BitsAndBytes4Bit, BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram.stored import adapted_layers, head_dim, number_bytes
 
+OBJECTIVES = ("sft", "dpo", "orpo", "reward")
 PACKED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 HANDLED = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 ELEMENTWISE: tuple[Optim, ...] = (
@@ -27,12 +28,13 @@ ELEMENTWISE: tuple[Optim, ...] = (
 def goes_packed(spec: FinetuneSpec, shape: ModelShape) -> bool:
     return (
         spec.plan.execution == "auto"
-        and spec.objective.kind == "sft"
+        and spec.objective.kind in OBJECTIVES
         and not spec.is_full
         and not spec.plan.fsdp
         and not isinstance(spec.quantization, BitsAndBytes8Bit)
         and not spec.lora.use_dora
         and spec.lora.bias == "none"
+        and number_bytes(spec) == 2  # flash attention's own types
         and shape.architecture in PACKED
         and {layer.name for layer in adapted_layers(spec, shape)} <= HANDLED
     )
@@ -46,10 +48,10 @@ def decoder_sizes(spec: FinetuneSpec, shape: ModelShape) -> DecoderSizes:
         queries=shape.num_attention_heads * d,
         keys=shape.num_key_value_heads * d,
         inner=shape.intermediate_size,
-        vocabulary=shape.vocab_size,
+        vocabulary=0 if spec.objective.kind == "reward" else shape.vocab_size,
         number_bytes=number_bytes(spec),
         heads=shape.num_attention_heads,
         ranks=spec.lora.r * sum(layer.count for layer in adapted_layers(spec, shape)) // layers,
         is_unpacked=isinstance(spec.quantization, BitsAndBytes4Bit),
-        has_dropout=spec.lora.lora_dropout > 0,
+        has_dropout=spec.lora.lora_dropout > 0 and spec.objective.kind == "sft",
     )

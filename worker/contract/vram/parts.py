@@ -7,7 +7,7 @@ OUTSIDE_TORCH = ("paged_states", "slack", "cuda_context")
 
 @dataclass(frozen=True)
 class RowLengths:
-    """Tokens of the data's rows, after they are cut to the max length."""
+    """Tokens of the data's rows, after they are cut to the max length; of a preference pair both sequences together."""
 
     longest: int
     mean: float
@@ -23,6 +23,7 @@ class MemoryParts:
     """Embeddings, output head and norms: never quantised."""
     adapter: int
     gradients: int
+    """At the moment that holds most: TRL's way has none before a step's first way back."""
     optimizer_states: int
     paged_states: int
     """Of a paged optimizer: on the card while it has room, in the host's memory otherwise."""

@@ -86,8 +86,9 @@ def linear_parameters(shape: ModelShape) -> int:
 
 
 def other_bytes(spec: FinetuneSpec, shape: ModelShape) -> int:
-    """Embeddings, output head, norms, stacked experts: never quantised."""
-    return (shape.parameters - linear_parameters(shape)) * weight_bytes(spec)
+    """Embeddings, output head, norms, stacked experts: never quantised. A reward model has a score in place of the words' head."""
+    head = shape.vocab_size * shape.hidden_size if spec.objective.kind == "reward" and shape.is_tied is False else 0
+    return (shape.parameters - linear_parameters(shape) - head) * weight_bytes(spec)
 
 
 @dataclass(frozen=True)

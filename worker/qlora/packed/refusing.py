@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from worker.contract.objective import NAMES
 from worker.contract.quantization import BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
@@ -40,6 +42,8 @@ def why_not_packed(config: Any, *, spec: FinetuneSpec, precision: Precision) -> 
         return "biases are trained"
     if precision.fp16:
         return "fp16 needs loss scaling"
+    if precision.dtype == "float32" and torch.cuda.is_available():
+        return "flash attention on a GPU has no float32"
     return ""
 
 
