@@ -52,7 +52,9 @@ def test_what_lies_there_before_the_first_step_is_known_to_a_hundredth(result: d
     assert parts.weights == pytest.approx(marks["loaded"]["allocated"], rel=0.01)
     gradients = parts.gradients if result["plan"]["execution"]["kind"] == "packed" else 0
     multiplied = parts.workspaces // 2 if spec_of(result).lora.use_dora else 0  # its magnitudes are made by a product on the card
-    assert parts.weights + parts.adapter + gradients + multiplied == pytest.approx(marks["made"]["allocated"], rel=0.01, abs=10_000_000)
+    assert parts.weights + parts.adapter + gradients + multiplied == pytest.approx(
+        marks["made"]["allocated"], rel=0.01, abs=10_000_000
+    )
 
 
 @pytest.mark.parametrize("result", GRID, ids=[result["name"] for result in GRID])

@@ -31,25 +31,29 @@ def job_pair(request: HttpRequest) -> HttpResponse:
 
 
 def _submit(request: HttpRequest, form: NewJobForm) -> Pair | None:
-    chosen, key = form.cleaned_data, _key(request)
+    chosen, digest = form.cleaned_data, _digest(request)
     assert form.spec is not None  # a valid form has one
     names = ("name", "pool", "base_model", "dataset_version", "priority")
     try:
         return submit_pair(
-            user=form.user, spec=form.spec, **{name: chosen[name] for name in names}, submission_key=key, submission_hash=key
+            user=form.user,
+            spec=form.spec,
+            **{name: chosen[name] for name in names},
+            submission_key=f"pair-{digest}" if digest else "",
+            submission_hash=digest,
         )
     except JobRefused as refused:
         form.refuse(refused)
         return None
 
 
-def _key(request: HttpRequest) -> str:
+def _digest(request: HttpRequest) -> str:
     """Of the page and of everything in it: who goes back, changes a setting and sends it again wants another pair."""
     word = request.POST.get("pair", "")
     if not word:
         return ""
     fields = sorted((name, *request.POST.getlist(name)) for name in request.POST if name not in UNSIGNED)
-    return f"pair-{hashlib.sha256(repr((word, fields)).encode()).hexdigest()}"
+    return hashlib.sha256(repr((word, fields)).encode()).hexdigest()
 
 
 @require_POST
