@@ -138,7 +138,7 @@ def _fit(
 def _fewer(spec: FinetuneSpec, room: Room, verdict: str) -> OneClick | None:
     if verdict != "too_few":
         return None
-    detail = "As many as the largest machine of the pool has and the rows of a step can be shared out to. Each step learns from the same rows and takes longer."
+    detail = "As many as the largest machine has and the rows of a step divide among. Each step learns from the same rows and takes longer."
     fewer = next(n for n in range(room.gpus, 0, -1) if not why_not_shared(spec, num_processes=n))  # one GPU is always allowed
     label = f"{fewer} {'GPU' if fewer == 1 else 'GPUs'} instead of {spec.plan.num_processes}"
     return OneClick(label, detail, {"plan.num_processes": str(fewer)})
