@@ -9,8 +9,10 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from webapp.datasets.errors import DatasetRefusal
 from webapp.jobs.services import JobRefused
+from webapp.jobs.spec_fields import GROUPS
 
-TAGS = ("bitsandbytes_4bit", "none")  # pydantic names the chosen kind of a block in the path of an error; no field is called so
+TAGS = {str(model.model_fields["kind"].default) for group in GROUPS for model in group.models if "kind" in model.model_fields}
+"""pydantic names the chosen kind of a block in the path of an error; no field is called so."""
 CODES = {
     400: "bad_request",
     401: "not_signed_in",

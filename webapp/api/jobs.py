@@ -44,6 +44,7 @@ class JobIn(Schema):
     base_model: int = Field(ge=1, le=LARGEST_ID)
     dataset_version: int = Field(ge=1, le=LARGEST_ID)
     priority: Literal[Priority.LOW, Priority.NORMAL, Priority.HIGH] = Priority.NORMAL
+    kind: Literal["sft"] = Field("sft", deprecated=True, description="The older way to say what `objective` says; not looked at.")
     objective: Objective = Field(default_factory=Sft)
     finetuning_type: Literal["lora", "full"] = "lora"
     quantization: Quantization = Field(default_factory=BitsAndBytes4Bit)

@@ -13,7 +13,7 @@ from webapp.accounts.models import User
 from webapp.jobs.compared_figures import Figures, figures_of
 from webapp.jobs.comparison_table import Row, ratio_told, table_of
 from webapp.jobs.differing import Difference, differing_settings
-from webapp.jobs.method_tags import tags_of
+from webapp.jobs.method_tags import read_spec, tags_of
 from webapp.jobs.models import Job
 from webapp.jobs.pairs import twin_of
 from webapp.jobs.selectors import jobs_for
@@ -92,18 +92,27 @@ class Comparison:
     view: View
 
     @cached_property
+    def specs(self) -> dict[int, FinetuneSpec | None]:
+        """Of the jobs that the address names; another team's does not exist for the reader. None: of a version that cannot be read."""
+        return {pk: read_spec(job.spec) for pk, job in self._found.items()}
+
+    @cached_property
+    def _found(self) -> dict[int, Job]:
+        return {job.pk: job for job in jobs_for(self.reader).filter(pk__in=self.asked.numbers)}
+
+    @cached_property
     def jobs(self) -> list[Job]:
-        """At most six, in the order of the address; another team's job does not exist for the reader."""
-        found = {job.pk: job for job in jobs_for(self.reader).filter(pk__in=self.asked.numbers)}
-        return [found[number] for number in self.asked.numbers if number in found][:MOST]
+        """At most six, in the order of the address."""
+        return [self._found[number] for number in self.asked.numbers if self.specs.get(number)][:MOST]
 
     @cached_property
     def columns(self) -> list[Column]:
         numbers = [job.pk for job in self.jobs]
         figures = figures_of(self.jobs)
         return [
-            Column(job, FinetuneSpec.model_validate(job.spec), told, place, self.address(n for n in numbers if n != job.pk))
+            Column(job, spec, told, place, self.address(n for n in numbers if n != job.pk))
             for place, (job, told) in enumerate(zip(self.jobs, figures, strict=True), start=1)
+            if (spec := self.specs[job.pk])
         ]
 
     def address(self, numbers: Iterable[int]) -> str:
@@ -114,10 +123,11 @@ class Comparison:
         """Why the page shows fewer jobs than the address names."""
         shown = {job.pk for job in self.jobs}
         missing = [number for number in self.asked.numbers if number not in shown]
-        visible = set(jobs_for(self.reader).filter(pk__in=missing).values_list("pk", flat=True))
-        gone = [f"#{number}" for number in missing if number not in visible]
+        gone = [f"#{number}" for number in missing if number not in self.specs]
         said = [f"{_list(gone)} {'is' if len(gone) == 1 else 'are'} not there, or not your team's."] if gone else []
-        more = [f"#{number}" for number in missing if number in visible]
+        odd = [f"#{number}" for number, spec in self.specs.items() if spec is None]
+        said += [f"The settings of {_list(odd)} are of another version of Nibble and cannot be read."] if odd else []
+        more = [f"#{number}" for number in missing if self.specs.get(number)]
         said += [f"At most {MOST} jobs stand side by side: {_list(more)} left out."] if more else []
         words = [f"“{word}”" for word in self.asked.unread]
         return said + ([f"{_list(words)}: not the number of a job."] if words else [])
@@ -138,7 +148,7 @@ class Comparison:
     def verdict(self) -> str:
         return verdict(self.columns) if len(self.columns) == 2 else ""
 
-    @property
+    @cached_property
     def choices(self) -> list[Job]:
         """Jobs that may be added."""
         shown = [job.pk for job in self.jobs]
@@ -148,7 +158,7 @@ class Comparison:
     def is_full(self) -> bool:
         return len(self.jobs) >= MOST
 
-    @property
+    @cached_property
     def pairs(self) -> list[tuple[Job, str]]:
         """The newest pairs that the reader may see, each with the address that compares it."""
         seconds = jobs_for(self.reader).filter(paired_with__isnull=False).select_related("paired_with")[:10]
@@ -181,8 +191,8 @@ class Comparison:
 
 
 def pair_numbers(one: Job, other: Job) -> tuple[int, int]:
-    """LoRA first: QLoRA's ratios are to it."""
-    is_quantised = bool((one.spec.get("quantization") or {}).get("load_in_4bit"))
+    """LoRA first: the ratios of fewer bits are to it."""
+    is_quantised = (one.spec.get("quantization") or {}).get("kind") != "none"
     return (other.pk, one.pk) if is_quantised else (one.pk, other.pk)
 
 

@@ -137,13 +137,12 @@ def fewer_epochs(now: Situation) -> Fix | None:
 
 @maker("smaller-passes")
 def smaller_passes(now: Situation) -> Fix | None:
-    rows, batch = now.plan.per_device_train_batch_size, now.plan.effective_batch
-    if rows == 1:
+    """The plan is of one GPU's share of a step; the spec's passes are counted for all of them together."""
+    rows, training, is_kto = now.plan.per_device_train_batch_size, now.spec.training, now.spec.objective.kind == "kto"
+    batch, fewest = training.effective_batch, 2 if is_kto else 1
+    fewer = max((n for n in range(fewest, rows // 2 + 1) if now.plan.effective_batch % n == 0), default=0)
+    if not fewer or batch // fewer > MOST_PASSES:
         return None
-    fewer = max(n for n in range(1, rows // 2 + 1) if batch % n == 0)
-    if batch // fewer > MOST_PASSES:
-        return None
-    training, is_kto = now.spec.training, now.spec.objective.kind == "kto"
     same = "KTO compares the rows of one pass with one another, so its result changes a little." if is_kto else SAME_RESULT
     before = f"{training.per_device_train_batch_size:,} and {training.gradient_accumulation_steps:,}"
     return Fix(

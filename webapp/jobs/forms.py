@@ -28,6 +28,8 @@ from worker.contract.model_shape import BaseModelRef
 from worker.contract.spec import FinetuneSpec
 
 NO_MODEL = BaseModelRef(kind="example", name_or_path="none chosen")  # lets the other settings be checked meanwhile
+CONTROL_OF = {"finetuning_type": "method", "quantization.kind": "method", "objective.kind": "objective"}
+"""What of a spec the radio buttons choose; any other field's control has its path as its name."""
 CHOOSE = {"required": "Choose one.", "invalid_choice": "This one cannot be chosen any more."}
 
 
@@ -213,7 +215,8 @@ class NewJobForm(forms.Form):
         return {**settings, "finetuning_type": "full" if method == FULL else "lora"}
 
     def refuse(self, refused: JobRefused) -> None:
-        self.add_error(refused.field if refused.field in self.fields else None, str(refused))
+        field = CONTROL_OF.get(refused.field, refused.field)
+        self.add_error(field if field in self.fields else None, str(refused))
 
 
 def ready_versions(user: User) -> QuerySet[DatasetVersion]:

@@ -16,9 +16,11 @@ from worker.contract.spec import FinetuneSpec
 def hold_up(job: Job, pool: PoolNow) -> str:
     """Without a full stop. At least one worker of the pool is online."""
     need = need_of(job, spec=_readable(job))
-    with_slots = [worker for worker in pool.online if pool.machine(worker).free_slots]
+    able = [worker for worker in pool.online if worker.protocol >= job.protocol]
+    with_slots = [worker for worker in able if pool.machine(worker).free_slots]
     if not with_slots:
-        return _all_busy(job, sum(pool.machine(worker).slots for worker in pool.online))
+        busy = _all_busy(job, sum(pool.machine(worker).slots for worker in able))
+        return busy if len(able) == len(pool.online) else f"{busy} on workers that are new enough for its settings"
     roomy = [worker for worker in with_slots if _has_room(worker, pool.machine(worker), need)]
     if not roomy:
         told = (_no_room(worker, pool.machine(worker), need) for worker in with_slots)
@@ -90,7 +92,7 @@ def _closed(job: Job, worker: Worker, pool: PoolNow) -> str:
 
 def _reserved(job: Job, worker: Worker, pool: PoolNow) -> int | None:
     machine = pool.machine(worker)
-    claim = Claim(slot=machine.free_slots[0], free_memory_bytes=2**62)
+    claim = Claim(slot=machine.free_slots[0], free_memory_bytes=2**62, protocol=worker.protocol)
     blocked = blocked_heads(worker, machine, claim=claim, now=pool.now)
     if not blocked:
         return None

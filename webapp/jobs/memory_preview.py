@@ -11,6 +11,7 @@ from webapp.jobs.room import Room
 from webapp.pools.models import WorkerPool
 from webapp.templatetags.units import size
 from worker.contract.model_shape import ModelShape
+from worker.contract.sharing import why_not_shared
 from worker.contract.spec import FinetuneSpec
 from worker.contract.vram import Outlook, RowLengths, memory_parts, outlook, smallest_change
 
@@ -137,8 +138,10 @@ def _fit(
 def _fewer(spec: FinetuneSpec, room: Room, verdict: str) -> OneClick | None:
     if verdict != "too_few":
         return None
-    detail = "As many as the largest machine of the pool has. Each step learns from the same rows and takes longer."
-    return OneClick(f"{room.gpus} GPUs instead of {spec.plan.num_processes}", detail, {"plan.num_processes": str(room.gpus)})
+    detail = "As many as the largest machine has and the rows of a step divide among. Each step learns from the same rows and takes longer."
+    fewer = next(n for n in range(room.gpus, 0, -1) if not why_not_shared(spec, num_processes=n))  # one GPU is always allowed
+    label = f"{fewer} {'GPU' if fewer == 1 else 'GPUs'} instead of {spec.plan.num_processes}"
+    return OneClick(label, detail, {"plan.num_processes": str(fewer)})
 
 
 def _plan(spec: FinetuneSpec, found: Outlook, shape: ModelShape) -> tuple[str, ...]:

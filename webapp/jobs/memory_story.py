@@ -4,24 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webapp.jobs.estimate_record import EstimateRecord, error_of, estimate_record, told_error
+from webapp.jobs.memory_words import part_words
 from webapp.jobs.models import Job
 from webapp.jobs.peaks import allocated_bytes
 from worker.contract.vram.parts import OUTSIDE_TORCH
 
-TITLES = {
-    "linear_weights": "Base model, linear layers",
-    "other_weights": "Embeddings, head and norms",
-    "adapter": "Adapter",
-    "gradients": "Gradients",
-    "optimizer_states": "Optimizer states",
-    "paged_states": "Paged optimizer states",
-    "activations": "Activations",
-    "logits": "Logits and loss",
-    "dequantised_layer": "Unpacked layer",
-    "workspaces": "Workspaces",
-    "slack": "Allocator's reserve",
-    "cuda_context": "CUDA itself",
-}
 ON_A_CPU = (
     "Not compared: this run is on a CPU. The estimate is made for GPUs, and the resident memory of a process counts its libraries "
     "and file buffers as well."
@@ -102,6 +89,6 @@ def _parts(sizes: Mapping[str, int], width: float) -> list[Part]:
     """Those that PyTorch counts first, so that their end is what the measured peak is held against."""
     ordered = sorted(((name, size) for name, size in sizes.items() if size), key=lambda part: part[0] in OUTSIDE_TORCH)
     return [
-        Part(TITLES.get(name, name.replace("_", " ").capitalize()), size, 100 * size / width, place, name in OUTSIDE_TORCH)
+        Part(part_words(name)[0], size, 100 * size / width, place, name in OUTSIDE_TORCH)
         for place, (name, size) in enumerate(ordered, start=1)
     ]

@@ -31,13 +31,18 @@ def tags_of(spec: FinetuneSpec) -> list[str]:
     return [method_tag(spec), OBJECTIVES[spec.objective.kind], compute_type(spec), *several]
 
 
-def stored_tags(spec: dict[str, Any]) -> tuple[str, str]:
-    """(method, objective) of a stored spec for a list; empty when today's contract cannot read it."""
+def read_spec(stored: dict[str, Any]) -> FinetuneSpec | None:
+    """None when today's contract cannot read it."""
     try:
-        read = FinetuneSpec.model_validate(spec)
+        return FinetuneSpec.model_validate(stored)
     except ValidationError:
-        return "", ""
-    return method_tag(read), OBJECTIVES[read.objective.kind]
+        return None
+
+
+def stored_tags(stored: dict[str, Any]) -> tuple[str, str]:
+    """(method, objective) of a stored spec for a list; empty when it cannot be read."""
+    spec = read_spec(stored)
+    return (method_tag(spec), OBJECTIVES[spec.objective.kind]) if spec else ("", "")
 
 
 def precision_words(spec: FinetuneSpec) -> str:

@@ -33,7 +33,7 @@ class Pair:
 def at_precision(spec: FinetuneSpec, method: TwinMethod) -> FinetuneSpec:
     """The same run on a base model in 4 bits, or not quantised at all. Products are computed in the same type in both."""
     if spec.is_full:
-        raise JobRefused(FULL, field="method")
+        raise JobRefused(FULL, field="finetuning_type")
     return spec.model_copy(update={"quantization": _quantization(spec.quantization, method)})
 
 

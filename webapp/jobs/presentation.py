@@ -17,7 +17,7 @@ from webapp.jobs.execution_told import ExecutionTold, execution_told
 from webapp.jobs.failure_cards import FailureCard, card_for
 from webapp.jobs.loading_text import loading_snippet
 from webapp.jobs.memory_story import MemoryStory, memory_story
-from webapp.jobs.method_tags import tags_of
+from webapp.jobs.method_tags import read_spec, tags_of
 from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
 from webapp.jobs.pairs import GAVE_UP, twin_method, twin_of, why_no_twin
 from webapp.jobs.selectors import ahead_of, queue_position
@@ -183,7 +183,7 @@ class JobPage:
 
     @property
     def twin_spec(self) -> FinetuneSpec | None:
-        return FinetuneSpec.model_validate(self.twin.spec) if self.twin else None
+        return read_spec(self.twin.spec) if self.twin else None
 
     @property
     def twin_method(self) -> str:

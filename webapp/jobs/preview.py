@@ -16,7 +16,7 @@ from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.room import Room, rooms_of
 from webapp.jobs.selectors import ONLINE
 from webapp.jobs.spec_text import as_json, as_yaml
-from webapp.jobs.throughput import TimeRange, time_range, tokens_a_row
+from webapp.jobs.throughput import TimeRange, answers_a_row, time_range, tokens_a_row
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
 from worker.contract.model_shape import ModelShape
@@ -146,6 +146,8 @@ def steps_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseM
 def _rows_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseModel | None) -> tuple[int, str]:
     """(rows of an epoch, in words)"""
     rows = round(version.rows * (1 - spec.data.eval_share)) if version else 0
+    if version and (answers := answers_a_row(version, objective=spec.objective.kind)) > 1:
+        return answers * rows, f"{answers * rows:,} answers of {rows:,} pairs"
     if not (version and model and isinstance(spec.objective, Sft) and spec.objective.packing):
         return rows, f"{rows:,} rows"
     fewest, most, _ = tokens_a_row(version, model=model, max_length=spec.training.max_length)

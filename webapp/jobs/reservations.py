@@ -59,8 +59,11 @@ def reservation(worker: Worker, blocked: list[Head], *, shares: Shares, limits: 
 
 
 def kept_free_for(job: Job) -> int | None:
-    """The worker that a blocked job waits for; None while one has room for it, which asks within seconds."""
-    workers = list(online_workers().filter(pool=job.pool_id).select_related("pool"))
+    """The worker that a blocked job waits for; None while one has room for it, which asks within seconds.
+
+    One of an older protocol than the job's is never handed it, so its room is none.
+    """
+    workers = list(online_workers().filter(pool=job.pool_id, protocol__gte=job.protocol).select_related("pool"))
     machines, need = machines_of(workers), need_of(job)
     if any(machine.slots_for(need) for machine in machines.values()):
         return None

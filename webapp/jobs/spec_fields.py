@@ -94,7 +94,8 @@ def as_text(value: Any) -> str:
         return ", ".join(value)
     if isinstance(value, dict):
         return ", ".join(f"{name}={as_text(number)}" for name, number in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)  # :g alone keeps six digits
 
 
 @cache

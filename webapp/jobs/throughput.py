@@ -88,14 +88,24 @@ def _speed(row: Any) -> tuple[float, float] | None:
     return (tokens / seconds, max(0.0, whole - seconds)) if tokens and seconds else None
 
 
-def tokens_a_row(version: DatasetVersion, *, model: BaseModel, max_length: int) -> tuple[float, float, bool]:
-    """(fewest, most, whether a past run counted them)"""
+def answers_a_row(version: DatasetVersion, *, objective: str) -> int:
+    """Rows that the trainer makes of one of the file: KTO takes a pair apart into a good and a bad answer."""
+    return 2 if objective == "kto" and version.format == "preference" else 1
+
+
+def tokens_a_row(
+    version: DatasetVersion, *, model: BaseModel, max_length: int, objective: str = "sft"
+) -> tuple[float, float, bool]:
+    """(fewest, most, whether a past run counted them); of the trainer's rows."""
+    answers = answers_a_row(version, objective=objective)
     past = Job.objects.filter(dataset_version=version, base_model=model, progress__plan__train_rows__gt=0).order_by("-pk")
-    for plan, cut_at in past.values_list("progress__plan", "spec__training__max_length")[:5]:
+    for plan, cut_at, kind in past.values_list("progress__plan", "spec__training__max_length", "spec__objective__kind")[:5]:
+        if answers_a_row(version, objective=kind or "sft") != answers:
+            continue
         if cut_at == max_length or (not plan["cut_rows"] and max_length >= cut_at):
             counted = plan["train_tokens"] / plan["train_rows"]
             return counted, counted, True
-    each = version.size_bytes / version.rows if version.rows else 0.0
+    each = version.size_bytes / version.rows / answers if version.rows else 0.0
     most, fewest = (min(float(max_length), each / share) for share in BYTES_A_TOKEN)
     return fewest, most, False
 
@@ -107,7 +117,7 @@ def time_range(
     if past is None or not steps:
         return None
     longest = spec.training.max_length
-    fewest, most, is_counted = tokens_a_row(version, model=model, max_length=longest)
+    fewest, most, is_counted = tokens_a_row(version, model=model, max_length=longest, objective=spec.objective.kind)
     if isinstance(spec.objective, Sft) and spec.objective.packing:
         fewest, most = 0.9 * longest, float(longest)  # rows are filled up to the max length
     rows = steps * spec.training.effective_batch

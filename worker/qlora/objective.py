@@ -4,6 +4,7 @@ from typing import Any
 
 from worker.contract.objective import Dpo, Orpo, Reward
 from worker.contract.spec import FinetuneSpec
+from worker.contract.untrainable import why_not_trained
 from worker.qlora.failures import RunFailed
 from worker.qlora.objective_arguments import config_class as config_class
 from worker.qlora.packed.collating import PackedCollator
@@ -17,19 +18,9 @@ TASK_TYPES = {"reward": "SEQ_CLS"}
 
 
 def check_objective(spec: FinetuneSpec) -> None:
-    """What no trainer could do."""
-    if spec.objective.kind == "kto" and spec.training.per_device_train_batch_size < 2:
-        raise RunFailed(
-            "bad_config",
-            "KTO compares the rows of one pass with one another, so it needs at least two rows a pass.",
-            advice="Set the rows a pass to 2 or more and the passes a step accordingly.",
-        )
-    if spec.objective.kind == "kto" and spec.is_full:
-        raise RunFailed(
-            "bad_config",
-            "KTO with full fine-tuning would need a second copy of the base model as its reference.",
-            advice="Use LoRA, where the base model itself is the reference, or DPO, whose reference is computed beforehand.",
-        )
+    """The door refuses these too; an order of before it did comes here."""
+    if why_not := why_not_trained(spec):
+        raise RunFailed("bad_config", why_not.sentence, advice=why_not.advice)
 
 
 def task_type(spec: FinetuneSpec) -> str:

@@ -51,6 +51,11 @@ def test_it_submits_what_was_said(cast: Cast, alice: Client) -> None:
     assert read["waiting_for"]
 
 
+def test_a_program_of_before_there_were_objectives_still_submits(cast: Cast, alice: Client) -> None:
+    response = alice.post("/api/v1/jobs", body(cast, kind="sft"), content_type=JSON)
+    assert (response.status_code, response.json()["spec"]["objective"]["kind"]) == (201, "sft")
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
@@ -62,6 +67,8 @@ def test_it_submits_what_was_said(cast: Cast, alice: Client) -> None:
         ({"training": {"max_steps": 1, "max_length": 100_000}}, "training.max_length"),
         ({"quantization": {"kind": "bitsandbytes_4bit", "bnb_4bit_quant_type": "int3"}}, "quantization.bnb_4bit_quant_type"),
         ({"quantization": {"kind": "gptq"}}, "quantization"),
+        ({"quantization": {"kind": "bitsandbytes_8bit", "llm_int8_threshold": -1}}, "quantization.llm_int8_threshold"),
+        ({"objective": {"kind": "dpo", "beta": -1}}, "objective.beta"),
         ({"name": " "}, "name"),
         ({"pool": "mars"}, "pool"),
         ({"base_model": 999}, "base_model"),

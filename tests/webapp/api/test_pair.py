@@ -49,7 +49,7 @@ def test_a_key_of_a_single_job_is_not_a_pairs(cast: Cast, alice: Client):
 def test_bad_input_makes_none(cast: Cast, alice: Client):
     full = body(cast, finetuning_type="full", quantization={"kind": "none"})
     answer = submit(alice, full)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "method")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "finetuning_type")
     assert submit(alice, body(cast, name=" ")).status_code == 422
     assert not Job.objects.exists()
 

@@ -124,6 +124,16 @@ class TestPage:
         assert "0.50 ×" in page
         assert "What differs" in page
 
+    def test_a_job_of_another_version_is_left_out_and_told(self, cast: Cast):
+        lora, qlora = seeds_pair(cast)
+        Job.objects.filter(pk=qlora.pk).update(spec={**qlora.spec, "quantization": {"kind": "of a later version"}})
+        bob = signed_in(cast.bob)
+        page = text_of(bob, f"/compare/?jobs={lora.pk},{qlora.pk}")
+        assert f"The settings of #{qlora.pk} are of another version" in page
+        assert "Peak GPU memory" in page
+        assert bob.get(f"/compare/table.csv?jobs={lora.pk},{qlora.pk}").content.decode().count("\r\n") == 2
+        assert "LoRA against QLoRA" in text_of(bob, f"/jobs/{lora.pk}/"), "the other one's page stands"
+
     def test_another_teams_jobs_are_left_out_and_told(self, cast: Cast):
         job = submitted(cast)
         page = text_of(signed_in(cast.charlie), f"/compare/?jobs={job.pk}")

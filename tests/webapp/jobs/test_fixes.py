@@ -69,6 +69,21 @@ def test_smaller_passes_keep_the_effective_batch():
     assert changed(ran, fix.changes).training.effective_batch == ran.training.effective_batch
 
 
+def test_smaller_passes_keep_the_effective_batch_of_several_gpus():
+    ran = spec(training={"max_steps": 3, "per_device_train_batch_size": 8}, plan={"num_processes": 2})
+    fix = made("smaller-passes", ran, plan=PassPlan.as_asked(ran.training, num_processes=2))
+    after = changed(ran, fix.changes).training
+    assert after.effective_batch == 8
+    assert PassPlan.as_asked(after, num_processes=2).per_device_train_batch_size == 2
+
+
+def test_kto_keeps_two_rows_a_pass():
+    kto = {"objective": {"kind": "kto"}}
+    assert made("smaller-passes", spec(**kto, training={"max_steps": 3, "per_device_train_batch_size": 2})) is None
+    fix = made("smaller-passes", spec(**kto, training={"max_steps": 3, "per_device_train_batch_size": 4}))
+    assert fix.changes["training.per_device_train_batch_size"] == 2
+
+
 @pytest.mark.parametrize(
     ("key", "ran"),
     [

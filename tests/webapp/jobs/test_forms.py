@@ -73,7 +73,16 @@ def test_a_stored_spec_fills_the_form(cast: Cast):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(2e-4, "0.0002"), (1e-6, "1e-06"), (0.0, "0"), (16, "16"), (None, ""), (("a", "b"), "a, b")]
+    ("value", "text"),
+    [
+        (2e-4, "0.0002"),
+        (1e-6, "1e-06"),
+        (0.0, "0"),
+        (16, "16"),
+        (0.000123456789, "0.000123456789"),
+        (None, ""),
+        (("a", "b"), "a, b"),
+    ],
 )
 def test_values_read_as_people_write_them(value: object, text: str):
     assert as_text(value) == text

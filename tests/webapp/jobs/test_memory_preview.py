@@ -95,6 +95,15 @@ def test_more_gpus_than_a_machine_has_is_told_with_the_way_back():
     assert (found.change.label, found.change.controls) == ("2 GPUs instead of 4", {"plan.num_processes": "2"})
 
 
+@pytest.mark.parametrize(
+    ("gpus", "asked", "label"), [(3, 4, "2 GPUs instead of 4"), (1, 2, "1 GPU instead of 2")], ids=["8 rows on 3", "one"]
+)
+def test_the_way_back_is_to_a_number_that_shares_the_rows_evenly(gpus: int, asked: int, label: str):
+    found = fit(card(24, gpus=gpus), plan={"num_processes": asked})
+    assert found.change is not None
+    assert found.change.label == label
+
+
 def test_without_a_gpu_no_estimate_is_made():
     found = fit(card(0, gpus=0))
     assert (found.verdict, found.parts) == ("cpu", [])

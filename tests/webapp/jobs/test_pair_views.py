@@ -66,6 +66,16 @@ class TestTwinOfAJob:
         assert f"/compare/?jobs={twin.pk},{job.pk}" in text_of(bob, f"/jobs/{job.pk}/")
         assert "Run its LoRA twin" not in text_of(bob, f"/jobs/{job.pk}/")
 
+    def test_8_bits_are_asked_about_and_stand_second_too(self, cast: Cast):
+        job, _ = claimed(cast)
+        Job.objects.filter(pk=job.pk).update(spec={**job.spec, "quantization": {"kind": "bitsandbytes_8bit"}})
+        bob = signed_in(cast.bob)
+        assert "What do the 8 bits save" in text_of(bob, f"/jobs/{job.pk}/")
+        bob.post(f"/jobs/{job.pk}/twin")
+        twin = Job.objects.get(paired_with=job)
+        for page in (job, twin):
+            assert f"/compare/?jobs={twin.pk},{job.pk}" in text_of(bob, f"/jobs/{page.pk}/")
+
     def test_a_waiting_job_does_not(self, cast: Cast):
         assert "Run its" not in text_of(signed_in(cast.alice), f"/jobs/{submitted(cast).pk}/")
 

@@ -59,7 +59,7 @@ def test_the_4_bits_that_were_asked_for_stay(cast: Cast):
     [
         ({"name": " "}, "name"),
         ({"wanted": changed(training={"max_steps": 3, "max_length": 16384})}, "training.max_length"),
-        ({"wanted": changed(finetuning_type="full", quantization={"kind": "none"})}, "method"),
+        ({"wanted": changed(finetuning_type="full", quantization={"kind": "none"})}, "finetuning_type"),
     ],
     ids=["no name", "too long", "full"],
 )

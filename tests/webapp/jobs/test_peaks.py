@@ -9,7 +9,8 @@ from tests.cast import Cast
 from tests.webapp.jobs.work import PLAN, RESULTS, batch, claimed, submitted
 from webapp.jobs.estimate_record import EstimateRecord, estimate_record
 from webapp.jobs.ingest import store_batch
-from webapp.jobs.memory_story import TITLES, memory_story
+from webapp.jobs.memory_story import memory_story
+from webapp.jobs.memory_words import PARTS as WORDS
 from webapp.jobs.models import Job
 from webapp.jobs.peaks import Peaks, peaks_after
 from worker.contract.events import MemorySampled, TrainingEnded
@@ -46,7 +47,7 @@ def test_estimate_and_measurement(events: list[Any], peaks: Peaks):
 
 
 def test_every_part_of_the_estimate_has_a_title():
-    assert set(TITLES) == {part.name for part in fields(MemoryParts)}
+    assert set(WORDS) == {part.name for part in fields(MemoryParts)}
 
 
 def test_they_are_kept_with_the_job(cast: Cast):
@@ -78,6 +79,7 @@ class TestStory:
         )
         assert [part.is_outside for part in story.parts] == [False, False, True, True, True]
         assert sum(part.percent for part in story.parts) == pytest.approx(100 / 1.02)
+        assert {part.title for part in story.parts} <= {title for title, _ in WORDS.values()}, "as the form called them"
 
     def test_a_cpu_is_not_compared_and_says_why(self, cast: Cast):
         story = self.told(cast, PLANNED, sampled(None))

@@ -69,3 +69,14 @@ def test_rows_that_nobody_counted_are_guessed_from_the_file(cast: Cast):
     cast.version.rows, cast.version.size_bytes = 10, 6000
     assert tokens_a_row(cast.version, model=cast.base_model, max_length=512) == (120, 200, False)
     assert tokens_a_row(cast.version, model=cast.base_model, max_length=64) == (64, 64, False)
+
+
+def test_a_pair_that_kto_takes_apart_is_half_as_long(cast: Cast):
+    cast.version.format = "preference"
+    whole, half = (tokens_a_row(cast.version, model=cast.base_model, max_length=10**6, objective=kind) for kind in ("dpo", "kto"))
+    assert (half[0], half[1]) == (whole[0] / 2, whole[1] / 2)
+    cast.version.format = ""
+    ran(cast, tokens=800, seconds=10)
+    cast.version.format = "preference"
+    counted = [tokens_a_row(cast.version, model=cast.base_model, max_length=512, objective=kind)[2] for kind in ("dpo", "kto")]
+    assert counted == [True, False]

@@ -10,6 +10,7 @@ from tests.webapp.jobs.queueing import GIB, asks, attempt_of, back_in_queue, end
 from tests.webapp.jobs.work import batch, metrics, spec
 from webapp.jobs.ingest import store_batch
 from webapp.jobs.models import Attempt, Checkpoint, Job, JobStatus
+from webapp.jobs.waiting import waiting_reason
 from webapp.pools.models import Gpu, Worker
 from webapp.pools.services import enable_worker
 from worker.contract import PROTOCOL
@@ -179,6 +180,28 @@ def test_only_one_worker_is_kept_free(cast: Cast, settings: Any) -> None:
     assert asks(nearer, slot=1) is None
     assert got(asks(farther, slot=2)) == behind.pk
     assert len(running) == 3
+
+
+def test_room_on_a_worker_that_is_too_old_reserves_nothing_and_is_not_promised(cast: Cast, settings: Any) -> None:
+    settings.PATIENCE_SECONDS = 30
+    machine(cast, name="old", slots=2, protocol=2)
+    new = machine(cast, name="new", slots=2)
+    queued(cast, cast.bob)
+    assert asks(new, slot=0) is not None
+    wide = queued(cast, cast.alice, slots=2, ago=100, protocol=3)
+    queued(cast, cast.alice, ago=50)
+    assert asks(new, slot=1) is None, "kept free for the wide job, which the idle old worker is never handed"
+    assert "within seconds" not in waiting_reason(wide)
+
+
+def test_all_slots_that_may_have_it_are_busy(cast: Cast) -> None:
+    machine(cast, name="old", protocol=2)
+    new = machine(cast, name="new")
+    queued(cast, cast.bob)
+    assert asks(new) is not None
+    job = queued(cast, cast.alice, protocol=3)
+    told = "Next in line; the only slot of pool cpu is busy on workers that are new enough for its settings."
+    assert waiting_reason(job) == told.replace("cpu", cast.pool.name)
 
 
 def test_memory_of_a_shared_gpu_is_reserved_too(cast: Cast, settings: Any) -> None:

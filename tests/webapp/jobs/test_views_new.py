@@ -267,6 +267,13 @@ class TestPreview:
         preview = self.post(cast, **{"objective.packing": "on", "training.max_steps": ""}).context["preview"]
         assert preview.steps_arithmetic == "about 209 packed rows ÷ 4 × 3 epochs"
 
+    def test_kto_makes_two_rows_of_a_pair(self, cast: Cast):
+        DatasetVersion.objects.update(format="preference")
+        asked = {"training.max_steps": "", "training.num_train_epochs": "1"}
+        kto, dpo = (self.post(cast, objective=kind, **asked).context["preview"] for kind in ("kto", "dpo"))
+        assert (kto.steps, kto.steps_arithmetic) == (4, "16 answers of 8 pairs ÷ 4 × 1 epochs")
+        assert (dpo.steps, dpo.steps_arithmetic) == (2, "8 rows ÷ 4 × 1 epochs")
+
     def test_it_says_who_takes_the_job(self, cast: Cast):
         assert "1 worker online; takes it at once." in self.post(cast).content.decode()
 

@@ -69,7 +69,8 @@ def _without_effect(spec: FinetuneSpec, shape: ModelShape) -> Iterator[Change]:
     saving = {} if training.activation_checkpointing else {"training.activation_checkpointing": True}
     if saving:
         yield Change("Activation checkpointing", "About a third slower; the result stays the same.", dict(saving))
-    for rows in range(training.per_device_train_batch_size - 1, 0, -1):
+    fewest = 2 if spec.objective.kind == "kto" else 1  # it compares the rows of a pass with one another
+    for rows in range(training.per_device_train_batch_size - 1, fewest - 1, -1):
         if training.effective_batch % rows == 0:
             passes = training.effective_batch // rows
             detail = f"{passes} passes of {rows} rows make the same effective batch of {training.effective_batch}."
