@@ -52,9 +52,9 @@ class Run:
         if done.returncode:
             self.failed.append(name)
 
-    def pytest(self, name: str, *arguments: str) -> None:
+    def pytest(self, name: str, *arguments: str, **changes: str) -> None:
         report = self.folder / f"{len(self.seconds)}.xml"
-        self.stage(name, "pytest", "--durations=5", f"--junitxml={report}", *arguments)
+        self.stage(name, "pytest", "--durations=5", f"--junitxml={report}", *arguments, **changes)
         self.counts.update(counts_of(report))
 
 
@@ -112,7 +112,7 @@ def unit(run: Run) -> None:
 
 
 def torch(run: Run) -> None:
-    run.pytest("torch tests", "-m", "torch and not gpu and not journey")
+    run.pytest("torch tests", *SIDE_BY_SIDE, "-m", "torch and not gpu and not journey", OMP_NUM_THREADS="1")
 
 
 def faults(run: Run) -> None:
