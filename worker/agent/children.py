@@ -9,6 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -101,8 +102,13 @@ class Child(ABC):
 
     def _signal(self, number: signal.Signals) -> None:
         """Only while it runs: afterwards its number may belong to someone else."""
-        if self.exit_code() is None:
+        if self.exit_code() is not None:
+            return
+        try:
             os.killpg(self.pid, number)
+        except ProcessLookupError:  # a fork that has just begun is not in a group of its own yet
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def _read(self) -> None:
         while block := os.read(self._output, 65536):

@@ -5,19 +5,21 @@ through NCCL where there are cards.
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from worker.qlora.ranks import this_rank
+from worker.qlora.ranks import Rank, this_rank
 
 # One process may save or evaluate while the others wait. What really hangs is found by the agent's watchdog.
 LONGEST_WAIT = timedelta(hours=24)
+MEETING_SECONDS = timedelta(minutes=30)  # until all have imported their libraries, as torch has it
 BUCKET_NUMBERS = 64 * 2**20  # gradients that travel together: 256 MiB in float32, the most that is copied beside them
 LOST_IN_WORDS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL error", "remote process exited")
 
@@ -40,11 +42,26 @@ def joined() -> Iterator[None]:
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // rank.count))
     with _heard():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=LONGEST_WAIT)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=_meeting_place(rank), rank=rank.number, world_size=rank.count, timeout=LONGEST_WAIT)
         if torch.cuda.is_available():  # what NCCL takes of the card is taken before the run is planned
             dist.all_reduce(torch.zeros(1, device="cuda"))
     yield
     dist.destroy_process_group()  # not after an error: the others may be waiting in the middle of a sum
+
+
+def _meeting_place(rank: Rank) -> Any:
+    """Where the processes find each other. By itself torch would listen on every interface of the machine, and trust who comes.
+
+    None where torchrun started them: it brings a place of its own.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return None
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    listening = socket.create_server((host, port)).detach() if rank.is_first else None
+    return dist.TCPStore(  # type: ignore[attr-defined]  # torch does not say that it exports it
+        host, port, rank.count, rank.is_first, MEETING_SECONDS, master_listen_fd=listening
+    )
 
 
 def is_several() -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from worker.qlora.checksums import checksums
@@ -88,7 +89,7 @@ class KeptWeights:
             files = {path.name: path.stat().st_size for path in sorted(part.iterdir())}
             manifest = {"key": self._key, "files": files, "checksums": checksums(model.state_dict())}
             (part / MANIFEST).write_text(json.dumps(manifest) + "\n")
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # a full disk is the latter's
             shutil.rmtree(part, ignore_errors=True)
             self._say(f"The quantised weights are not kept: {error}")
             return None

@@ -26,8 +26,11 @@ def check_schedule(optimizer: Optimizer) -> str:
     name, none = optimizer.lr_scheduler_type, torch.nn.Parameter(torch.zeros(1))
     arguments = schedule_arguments(optimizer, steps=1000)
     try:
-        get_scheduler(name, torch.optim.SGD([none], lr=optimizer.learning_rate), 10, 1000, arguments)
-    except (ValueError, TypeError) as error:
+        schedule = get_scheduler(name, torch.optim.SGD([none], lr=optimizer.learning_rate), 10, 1000, arguments)
+        for step in range(0, 1001, 10):  # a timescale of 0 fails only after the warm-up
+            for rate in getattr(schedule, "lr_lambdas", ()):
+                rate(step)
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise RunFailed("bad_config", f"The schedule {name} cannot be made: {error}", advice="Change its settings.") from error
     if name in WITHOUT_WARM_UP and optimizer.warmup_steps >= 1:
         return f"The schedule {name} has no warm-up; the {optimizer.warmup_steps:g} steps of it are left out."
@@ -55,7 +58,7 @@ def _number(name: str, value: float, *, schedule: str) -> float | int:
     """Steps and cycles are counted in whole numbers, but for the half a wave of a plain cosine."""
     if name not in WHOLE and (schedule, name) != ("cosine_with_restarts", "num_cycles"):
         return value
-    if value != int(value):
+    if value < 0 or value != int(value):
         raise RunFailed("bad_config", f"{name} of the schedule {schedule} is a whole number, not {value:g}.")
     return int(value)
 

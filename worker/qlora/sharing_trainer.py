@@ -158,8 +158,11 @@ def tokens_of(batch: Any) -> int:
     """Without padding and without fillers."""
     if "tokens" in batch:
         return int(batch["tokens"])
-    if "labels" not in batch or "attention_mask" not in batch:
-        return int(batch["attention_mask"].sum()) if "attention_mask" in batch else 0
+    if "attention_mask" not in batch:  # bins: rows end to end
+        rows = (batch["position_ids"] == 0).cumsum(-1)
+        return int(torch.isin(rows, rows[batch["labels"] >= 0]).sum())
+    if "labels" not in batch:
+        return int(batch["attention_mask"].sum())
     real = (batch["labels"] >= 0).any(1)
     return int(batch["attention_mask"][real].sum())
 

@@ -171,7 +171,6 @@ class WatchedTrainer(EvaluatingTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """What is trained, and the best of it. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
-        """The adapter alone. transformers adds the tokenizer, and training_args.bin: a pickle that has held access tokens."""
         if not self.args.should_save:  # transformers asks every process of the run
             return
         assert output_dir is not None

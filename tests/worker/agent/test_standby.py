@@ -133,6 +133,13 @@ def test_signals_and_exit_codes_are_those_of_a_new_process(data: Path, model: Pa
     assert told(closed(failing).run, TrainingFailed)
 
 
+def test_a_run_can_be_ended_in_the_moment_in_which_it_began(data: Path, model: Path) -> None:
+    for number in range(20, 40):
+        begun = closed(begin(data, number, model=model))
+        assert is_forked(begun)
+        assert begun.child.exit_code() == -signal.SIGKILL
+
+
 def test_two_runs_at_once_do_not_hold_one_another(data: Path, model: Path) -> None:
     long = begin(data, 6, model=model, training=LONG)
     short = begin(data, 7, model=model)

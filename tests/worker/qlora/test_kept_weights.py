@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from tests.waiting import wait_until
 from tests.worker.qlora.runs import make_tiny_model, told, train, write_run
@@ -145,19 +146,26 @@ def test_other_weights_under_the_same_name_are_other_weights(
     assert len(list(kept.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
 def test_a_full_disk_costs_nothing_but_the_copy(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     kept = tmp_path / "kept"
     kept.mkdir(mode=0o500)
     from transformers import LlamaForCausalLM
 
     def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", full)
     run_with(kept, tmp_path / "run", model=model)
-    assert "The quantised weights are not kept: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert f"The quantised weights are not kept: {error}" in capsys.readouterr().out
     assert list(kept.iterdir()) == []
 
 

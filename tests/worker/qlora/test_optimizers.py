@@ -106,6 +106,8 @@ def test_a_plateau_lowers_the_rate(tmp_path: Path, tiny_model: Path) -> None:
             "num_cycles of the schedule cosine_with_restarts is a whole number, not 1.5.",
         ),
         ("polynomial", {"lr_end": 1.0}, "The schedule polynomial cannot be made: lr_end"),
+        ("inverse_sqrt", {"timescale": 0}, "The schedule inverse_sqrt cannot be made: division by zero"),
+        ("inverse_sqrt", {"timescale": -500}, "timescale of the schedule inverse_sqrt is a whole number, not -500."),
     ],
 )
 def test_what_a_schedule_does_not_take_is_refused(
