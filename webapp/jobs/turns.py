@@ -15,6 +15,7 @@ from webapp.jobs.reservations import blocked_heads, claimable, kept_free_for, re
 from webapp.pools.fit import Card, Machine
 from webapp.pools.models import Worker
 from webapp.pools.selectors import online_workers
+from worker.contract import PROTOCOL
 from worker.contract.orders import Claim
 from worker.contract.spec import FinetuneSpec
 
@@ -78,8 +79,11 @@ class Turn:
         return self.machine.fits_empty(need_of(job)) and kept_free_for(job) == self.worker.pk
 
     def _is_beyond_it(self, job: Job) -> bool:
-        """An older worker cannot go on from a checkpoint."""
-        return self.claim.protocol < RESUMES_SINCE and may_resume(job) and newest_checkpoint_of(job) is not None
+        """An older worker cannot go on from a checkpoint, or not from one that a newer worker wrote."""
+        if self.claim.protocol >= PROTOCOL or not may_resume(job):
+            return False
+        newest = newest_checkpoint_of(job)
+        return newest is not None and self.claim.protocol < max(RESUMES_SINCE, newest.attempt.worker.protocol)
 
 
 def turn_of(worker: Worker, claim: Claim, *, now: datetime) -> Turn:

@@ -83,7 +83,12 @@ def verify(folder: Path, *, settings: Settings) -> Checkpoint:
     _verify_files(folder, files=manifest["files"])
     if differing := differences(manifest["settings"], settings):
         raise Unusable(f"it was made with other settings: {differing}", by_settings=True)
-    return Checkpoint(step=step, folder=folder, figures=read_figures(folder), made_by=manifest["made_by"])
+    try:
+        figures = read_figures(folder)
+    except ValueError as error:
+        said = "a newer version of the worker wrote it: update this machine's worker"
+        raise Unusable(said, file=FIGURES, by_settings=True) from error
+    return Checkpoint(step=step, folder=folder, figures=figures, made_by=manifest["made_by"])
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -265,6 +265,21 @@ def test_an_older_worker_gets_its_own_protocol_and_no_job_that_resumes(cast: Cas
     assert again.resume.step == Attempt.objects.get(pk=again.attempt_id).first_step == 7
 
 
+def test_a_newer_workers_checkpoint_is_not_for_an_older_one(cast: Cast, settings: Any) -> None:
+    new, older = machine(cast, name="new"), machine(cast, name="older", protocol=2)
+    queued(cast, cast.alice)
+    order = asks(new)
+    assert order is not None
+    folder = settings.CHECKPOINTS_DIR / str(with_checkpoint(order).pk)
+    folder.mkdir(parents=True)
+    (folder / "adapter.bin").write_bytes(b"x")
+    back_in_queue(order, cause="trainer_killed")
+    assert asks(older, protocol=2) is None
+    again = asks(new)
+    assert again is not None
+    assert again.resume is not None
+
+
 def test_a_drained_worker_gets_nothing_until_it_is_enabled(cast: Cast) -> None:
     job = queued(cast, cast.alice)
     worker = machine(cast, name="m", state=Worker.State.DRAINING, state_reason="Its GPU failed.")

@@ -17,6 +17,7 @@ from tests.worker.qlora.runs import ended, failed, told, train, write_run
 from worker.contract.events import CheckpointRejected, CheckpointSaved, NoticeGiven, PlanMade
 from worker.contract.orders import FILE_NAME
 from worker.contract.run_directory import RunDirectory
+from worker.qlora.checkpoint import write_manifest
 
 pytestmark = pytest.mark.torch
 FILES = {
@@ -141,6 +142,18 @@ def test_one_of_other_settings_is_refused(tmp_path: Path, trained: RunDirectory,
     assert (failed(run).cause, said in failed(run).message) == ("checkpoint_unusable", True), failed(run).message
     assert said in told(run, CheckpointRejected)[0].reason
     assert not told(run, PlanMade)
+
+
+def test_one_of_a_newer_version_is_not_trained_over(tmp_path: Path, trained: RunDirectory) -> None:
+    run = interrupted(tmp_path / "run", trained)
+    folder = run.checkpoints / "checkpoint-3"
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    figures = json.loads((folder / "nibble.json").read_bytes())
+    (folder / "nibble.json").write_text(json.dumps(figures | {"of_tomorrow": 1}))
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, step=3, settings=manifest["settings"], made_by=manifest["made_by"])
+    assert train(run) == 1
+    assert (failed(run).cause, "newer version" in failed(run).message) == ("checkpoint_unusable", True), failed(run).message
 
 
 def test_another_base_model_or_revision_is_refused(tmp_path: Path, trained: RunDirectory) -> None:
