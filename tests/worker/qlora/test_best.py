@@ -12,9 +12,10 @@ from worker.contract.events import CheckpointSaved, MetricsLogged, NoticeGiven, 
 from worker.contract.run_directory import RunDirectory
 
 pytestmark = pytest.mark.torch
-# At this rate the eval loss falls up to step 8 and rises from there on; the best is neither the first nor the last.
+# The rate rises all the while: the eval loss falls up to step 6 (5.603) and is above it from there on (5.615 at step 8). Rates that
+# are high from the start end the same way, but in steps so wild that the last digit of a sum moves the best one.
 BLOCKS: dict[str, dict[str, Any]] = {
-    "optimizer": {"learning_rate": 0.2},
+    "optimizer": {"learning_rate": 0.3, "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 80},
     "data": {"eval_share": 0.25},
     "training": {"max_steps": 12, "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": True},
 }
@@ -121,7 +122,7 @@ def test_an_improvement_below_the_threshold_is_none(tmp_path: Path, tiny_model: 
     assert ended(run).results.eval_loss == eval_losses(run)[8]
 
 
-@pytest.mark.parametrize("step", [8, 10])
+@pytest.mark.parametrize("step", [6, 8])
 def test_a_pause_does_not_change_where_it_ends(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -129,14 +130,14 @@ def test_a_pause_does_not_change_where_it_ends(
     early = blocks(early_stopping_patience=1)
     whole = write_run(tmp_path / "whole", model=tiny_model, rows=ROWS, **early)
     assert train(whole) == 0
-    assert ended(whole).results.steps == 10
+    assert ended(whole).results.steps == 8
     run = write_run(tmp_path / "run", model=tiny_model, rows=ROWS, **early)
     pause_after(monkeypatch, run, step=step)
     assert train(run) == 0
     assert ended(run).outcome == "checkpointed"
     assert go_on(run, monkeypatch) == 0
     assert points(run) == points(whole)
-    assert (ended(run).results.steps, adapter(run)) == (10, adapter(whole))
+    assert (ended(run).results.steps, adapter(run)) == (8, adapter(whole))
     assert [plan.resumed_from_step for plan in told(run, PlanMade)] == [None, step]
 
 
