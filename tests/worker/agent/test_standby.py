@@ -183,7 +183,7 @@ def test_what_it_cannot_serve_starts_as_a_new_process(
 ) -> None:
     for name, value in change.items():
         monkeypatch.setenv(name, value)
-    begun = begin(data, 8 + len(why), model=model, training=LONG)
+    begun = begin(data, 100 + len(why), model=model, training=LONG)
     assert begun.how[0].endswith(f"The standby: {why}."), begun.how
     assert begun.process.parent() == psutil.Process()
     begun.child.close()

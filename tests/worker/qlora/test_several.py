@@ -151,7 +151,12 @@ def test_the_end_of_one_process_ends_the_others(tmp_path: Path, tiny_model: Path
         for rank in range(2)
     ]
     try:
-        wait_until(lambda: run.events.exists() and bool(told(run, MetricsLogged)), what="the first step", seconds=120)
+        wait_until(
+            lambda: run.events.exists() and bool(told(run, MetricsLogged)),
+            what="the first step",
+            seconds=120,
+            alive=lambda: all(process.poll() is None for process in processes),
+        )
         processes[1].send_signal(signal.SIGKILL)
         assert processes[0].wait(60) == EXIT_PEER_LOST
     finally:
