@@ -31,7 +31,7 @@ def session_of(user: User) -> str:
 
 
 def visitor(cluster: Cluster, user: User | None = None) -> httpx.Client:
-    session = cluster.ask(lambda: session_of(user or cluster.cast.alice))  # the database may be away at this very moment
+    session = cluster.until(lambda: session_of(user or cluster.cast.alice), what="a session")  # the database may be away
     cookies = {settings.SESSION_COOKIE_NAME: session, settings.CSRF_COOKIE_NAME: CSRF}
     return httpx.Client(base_url=cluster.url, cookies=cookies, headers={"X-CSRFToken": CSRF}, timeout=20)
 
