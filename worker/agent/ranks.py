@@ -7,13 +7,12 @@ from typing import Protocol
 
 from worker.agent.event_lines import close_last_line, last_of
 from worker.contract.events import TrainingEnded, TrainingFailed, append_event
-from worker.contract.run_directory import RunDirectory
+from worker.contract.run_directory import EXIT_PEER_LOST, RunDirectory
 
 logger = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0  # for the others to say what they know, once one has ended badly
 LAST_SECONDS = 30.0  # for the others to end, once the first has ended in order
 LOOK_SECONDS = 0.1
-PEER_LOST = 71  # the exit code of a process that ends because another one is gone (worker.qlora.ranks)
 SENTENCE_CHARS = 2000
 
 
@@ -84,7 +83,7 @@ class Ranks:
     def _culprit(self) -> int:
         """The first that ended badly by itself; else the first that ended badly at all; else process 0."""
         bad = [rank for rank, code in self._codes.items() if code]
-        return next((rank for rank in bad if self._codes[rank] != PEER_LOST), bad[0] if bad else 0)
+        return next((rank for rank in bad if self._codes[rank] != EXIT_PEER_LOST), bad[0] if bad else 0)
 
     def terminate(self) -> None:
         self._each(lambda process: process.terminate())

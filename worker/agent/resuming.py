@@ -9,10 +9,10 @@ from worker.agent.checkpoints import MANIFEST, sha256_of
 from worker.agent.ends import AttemptFailed, Interrupted
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.run_directories import runs_folder
-from worker.agent.sending import link_or_copy
 from worker.agent.waiting import Check, pause
 from worker.contract.orders import ArtifactFile, ResumeFrom, WorkOrder
 from worker.contract.run_directory import RunDirectory
+from worker.linking import link_or_copy
 
 logger = logging.getLogger(__name__)
 WRONG_TRIES = 3

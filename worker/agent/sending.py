@@ -4,7 +4,6 @@ A thread of its own: events and the lease never wait for gigabytes. The newest w
 """
 
 import logging
-import os
 import shutil
 import threading
 import time
@@ -17,6 +16,7 @@ from worker.agent.pace import Pace
 from worker.agent.waiting import Check
 from worker.contract.orders import ArtifactFile, CheckpointUploaded, Order, WorkOrder
 from worker.contract.run_directory import RunDirectory
+from worker.linking import link_or_copy
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 10.0
@@ -143,13 +143,3 @@ def _link_all(folder: Path, to: Path) -> None:
         if path.is_dir():
             raise TornCheckpoint(f"{path.name} is no plain file")
         link_or_copy(path, to / path.name)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A copy where the file system knows no hard links."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+EXIT_PEER_LOST = 71
+"""Exit code of a trainer that ends because another process of its run is gone: not the one at fault."""
+
 
 @dataclass(frozen=True)
 class RunDirectory:

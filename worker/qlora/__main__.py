@@ -12,10 +12,10 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from worker.contract.run_directory import RunDirectory
+from worker.contract.run_directory import EXIT_PEER_LOST, RunDirectory
 from worker.qlora.failures import RunFailed, explain
 from worker.qlora.lifeline import hold_on_to_agent
-from worker.qlora.ranks import EXIT_PEER_LOST, Rank, this_rank
+from worker.qlora.ranks import Rank, this_rank
 from worker.qlora.telling import QuietTeller, Teller
 
 ENVIRONMENT = {

@@ -5,7 +5,6 @@ checkpoint (a hard link: no bytes), so that rotation cannot lose them and a run 
 """
 
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from worker.contract.training import Training
+from worker.linking import link_or_copy
 from worker.qlora.figures import BestState
 from worker.qlora.telling import Teller
 from worker.qlora.trained import trained_parameters
@@ -32,7 +32,7 @@ class BestKeeper(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         shutil.rmtree(self._folder, ignore_errors=True)
         if checkpoint is not None and (checkpoint / BEST).is_file():
             self._folder.mkdir(parents=True)
-            link(checkpoint / BEST, self._folder / BEST)
+            link_or_copy(checkpoint / BEST, self._folder / BEST)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
         loss, before = float(metrics.get("eval_loss", math.nan)), self.state.loss
@@ -67,7 +67,7 @@ class BestKeeper(TrainerCallback):  # type: ignore[misc]  # transformers is not 
 
     def put_into(self, checkpoint: Path) -> None:
         if self._training.load_best_model_at_end and self.state.step is not None:
-            link(self._folder / BEST, checkpoint / BEST)
+            link_or_copy(self._folder / BEST, checkpoint / BEST)
 
     def take_back(self, *, step: int) -> int | None:
         """Puts the best weights into the model. Returns their step; none when the best was not asked for or never found."""
@@ -80,13 +80,3 @@ class BestKeeper(TrainerCallback):  # type: ignore[misc]  # transformers is not 
                 parameter.data.copy_(weights[name])
             self._teller.give_notice(f"The result is that of step {best.step}, whose eval loss {best.loss:.4f} was the lowest.")
         return best.step
-
-
-def link(source: Path, target: Path) -> None:
-    """A copy where the file system knows no hard links."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)

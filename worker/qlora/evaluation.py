@@ -10,8 +10,7 @@ from worker.qlora.failures import failing_at
 from worker.qlora.random_state import kept_random_state
 from worker.qlora.sharing_trainer import SharingTrainer
 from worker.qlora.telling import Teller
-
-IGNORED = -100
+from worker.rows.masking import IGNORED
 
 
 class EvaluatingTrainer(SharingTrainer, Trainer):  # type: ignore[misc]  # transformers is not followed

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from worker.contract.optimizer import Optimizer, is_paged
+from worker.contract.vram.stored import PAGED_FROM
 from worker.qlora.precision import Device
 from worker.qlora.schedule import schedule_arguments
 
 UNPAGED_TWIN = {"paged_adamw_32bit": "adamw_torch", "paged_ademamix_32bit": "ademamix"}  # else the name without paged_
-PAGED_FROM = 100_000  # bitsandbytes pages the states of tensors with at least this many elements
 
 
 def choose_optimizer(optimizer: Optimizer, *, device: Device) -> tuple[str, str]:

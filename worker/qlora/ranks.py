@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-EXIT_PEER_LOST = 71
+RANK_STRIDE = 1_000_003  # between the seeds of two processes: a prime far above the steps of a run
 
 
 @dataclass(frozen=True)

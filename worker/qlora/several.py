@@ -11,11 +11,9 @@ from worker.contract.spec import FinetuneSpec
 from worker.qlora.data_order import DataOrder, Places
 from worker.qlora.distributed import is_several, wait_for_all
 from worker.qlora.failures import RunFailed
-from worker.qlora.ranks import this_rank
+from worker.qlora.ranks import RANK_STRIDE, this_rank
 from worker.qlora.sharing import SharedOrder
 from worker.qlora.telling import Teller
-
-RANK_STRIDE = 1_000_003
 
 
 def check_shared(spec: FinetuneSpec, *, teller: Teller) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from worker.qlora.data_order import DataOrder, Places
-
-IGNORED = -100
+from worker.rows.masking import IGNORED
 
 
 @dataclass(frozen=True)

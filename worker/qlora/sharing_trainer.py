@@ -19,7 +19,7 @@ from torch.utils.data import Sampler
 
 from worker.qlora.data_order import DataOrder, EpochSampler
 from worker.qlora.distributed import add_up, is_several, mean, sums, take_from_first, wait_for_all
-from worker.qlora.ranks import this_rank
+from worker.qlora.ranks import RANK_STRIDE, this_rank
 from worker.qlora.sharing import EvenSampler, RankSampler, SharedOrder, WithFiller
 
 RNG_FILE = "rng_state.pth"
@@ -112,7 +112,7 @@ class SharingTrainer:
         """Each process's own. Saved by another number of processes, none of them fits: dropout draws anew."""
         rank = this_rank()
         if len(list(Path(checkpoint).glob("rng_state*.pth"))) != rank.count:
-            draw_anew(self.args.seed + 1_000_003 * self.state.global_step + rank.number)
+            draw_anew(self.args.seed + RANK_STRIDE * self.state.global_step + rank.number)
             return
         if rank.count == 1:
             load(checkpoint)

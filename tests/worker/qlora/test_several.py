@@ -16,8 +16,7 @@ from tests.worker.qlora.processes import ROOT, train_together
 from tests.worker.qlora.runs import ROWS, ended, failed, told, train, write_run
 from worker.agent.rank_environment import free_port, rank_environment
 from worker.contract.events import CheckpointSaved, MetricsLogged, NoticeGiven, PlanMade
-from worker.contract.run_directory import RunDirectory
-from worker.qlora.ranks import EXIT_PEER_LOST
+from worker.contract.run_directory import EXIT_PEER_LOST, RunDirectory
 
 pytestmark = pytest.mark.torch
 # 16 rows, 3 held out: 13 rows in batches of 6 are 3 steps an epoch, the last of one row, which leaves one process none.

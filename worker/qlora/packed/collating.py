@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from worker.qlora.sharing import is_filler
+from worker.rows.masking import IGNORED
 
-UNTRAINED = -100
 LENGTHS = 40  # about so many pass lengths between n and 2 n tokens: 2.5 % of filling at most
 
 
@@ -35,10 +35,10 @@ class PackedCollator:
         for row in rows:
             ids += row["input_ids"]
             for own in _own_labels(row):
-                labels += [*own[1:], UNTRAINED]  # each token learns the next one of its own row
+                labels += [*own[1:], IGNORED]  # each token learns the next one of its own row
                 positions += range(len(own))
                 ends.append(len(labels))
-        trained = sum(label != UNTRAINED for label in labels)
+        trained = sum(label != IGNORED for label in labels)
         tokens = sum(len(row["input_ids"]) for row in rows if not is_filler(row))
         self._fill(ids, labels, positions, ends)
         return {
@@ -55,7 +55,7 @@ class PackedCollator:
         begin, filled = len(ids), self.filled(len(ids))
         filling = filled - begin
         ids += [0] * filling
-        labels += [UNTRAINED] * filling
+        labels += [IGNORED] * filling
         positions += [place % self.longest for place in range(filling)]
         ends += [begin + min(filling, part + self.longest) for part in range(0, filling, self.longest)]
         ends += [filled] * (self._most_rows(filled) + 1 - len(ends))

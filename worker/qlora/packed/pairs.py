@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.qlora.packed.collating import UNTRAINED, PackedCollator
+from worker.qlora.packed.collating import PackedCollator
 from worker.qlora.packed.decoder import Pass
+from worker.rows.masking import IGNORED
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class PackedPairCollator:
         return lasts
 
     def _row(self, prompt: list[int], answer: list[int], *, is_chosen: bool) -> dict[str, list[int]]:
-        asked = prompt if is_chosen and self.learns_asked else [UNTRAINED] * len(prompt)
+        asked = prompt if is_chosen and self.learns_asked else [IGNORED] * len(prompt)
         return {"input_ids": [*prompt, *answer], "labels": [*asked, *answer]}
 
     def _slots(self, lengths: Sequence[tuple[int, int]], *, tokens: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-UNTRAINED = -100
+from worker.rows.masking import IGNORED
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PairCollator:
 class OrpoCollator(PairCollator):
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         batch = super().__call__(rows)
-        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, UNTRAINED)
+        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED)
         sides = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
         pairs = len(rows)
         chosen = {f"chosen_{name}": values[:pairs] for name, values in sides.items()}

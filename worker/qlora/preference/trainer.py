@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from worker.qlora.training import WatchedTrainer
@@ -27,11 +26,8 @@ class PreferenceTrainer(WatchedTrainer):
         self._signature_columns = list(self.columns)
 
     def _get_num_items_in_batch(self, batch_samples: Any, device: Any) -> Any:
-        """Of the whole step, over all processes."""
-        items = sum(self.items_of(batch) for batch in batch_samples)
-        if self.accelerator.num_processes == 1:
-            return items
-        return int(self.accelerator.gather(torch.tensor([items], device=device)).sum())
+        """Of the whole step. In one process: preferences are not shared out (worker.contract.sharing)."""
+        return sum(self.items_of(batch) for batch in batch_samples)
 
     def run_pass(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         model.train()
@@ -39,8 +35,7 @@ class PreferenceTrainer(WatchedTrainer):
         items = self.items_of(inputs)
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, inputs)
-        share = items / (num_items_in_batch or items) * self.accelerator.num_processes  # DDP takes a mean over processes
-        loss = loss * share
+        loss = loss * (items / (num_items_in_batch or items))
         self.accelerator.backward(loss)
         return loss.detach()  # type: ignore[no-any-return]
 
