@@ -30,8 +30,8 @@ def ring_pool(queue: str) -> None:
     _send("worker.tasks.ring", queue=queue, expires=60)
 
 
-def ring_dataset_check(version_id: int) -> None:
-    _send("webapp.celeryapp.check_dataset", args=[version_id], queue=CPU_QUEUE)
+def ring_dataset_task(task_id: int) -> None:
+    _send("webapp.celeryapp.run_dataset_task", args=[task_id], queue=CPU_QUEUE)
 
 
 def _send(task: str, **options: Any) -> None:
@@ -41,8 +41,9 @@ def _send(task: str, **options: Any) -> None:
         logger.warning("Redis did not take the ring %s: %s", task, error)
 
 
-@app.task(name="webapp.celeryapp.check_dataset")  # type: ignore[untyped-decorator]
-def check_dataset(version_id: int) -> None:
-    from webapp.datasets.services import check_version
+@app.task(name="webapp.celeryapp.run_dataset_task")  # type: ignore[untyped-decorator]
+def run_dataset_task(task_id: int) -> None:
+    from webapp.datasets.runners import RUNNERS
+    from webapp.datasets.tasks import run_task
 
-    check_version(version_id)
+    run_task(task_id, runners=RUNNERS)

@@ -9,8 +9,9 @@ from django.conf import settings
 
 from tests.cast import SHAPE, Cast
 from webapp.catalog.models import BaseModel
+from webapp.datasets.arriving import Arrived
 from webapp.datasets.models import Dataset, DatasetVersion
-from webapp.datasets.services import Upload, create_dataset
+from webapp.datasets.services import create_dataset
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.secrets import token_hash
 
@@ -56,7 +57,7 @@ def dataset(cast: Cast, name: str, *, rows: int, bad: int = 0) -> DatasetVersion
     path = Path(settings.FILE_UPLOAD_TEMP_DIR) / f"{name}.jsonl"
     lines = [json.dumps({"messages": ticket(number)}) for number in range(rows)] + ['{"messages": []}'] * bad
     path.write_text("\n".join(lines) + "\n")
-    return create_dataset(Upload(path, path.name), name=name, owner=cast.alice)
+    return create_dataset([Arrived(path, path.name)], name=name, owner=cast.alice)
 
 
 def answer_pairs(cast: Cast) -> DatasetVersion:

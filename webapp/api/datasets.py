@@ -28,7 +28,7 @@ def upload_dataset(request: HttpRequest, file: File[UploadedFile], name: Form[st
     """A JSONL file. Small ones are checked at once; a large one is `checking` until its rows were read."""
     form = DatasetForm(request.POST, request.FILES)
     check(form)
-    version = create_dataset(form.upload, name=form.cleaned_data["name"], owner=user_of(request))
+    version = create_dataset(form.arrived, name=form.cleaned_data["name"], owner=user_of(request))
     return Status(201, read(request, version.dataset_id))
 
 
@@ -45,7 +45,7 @@ def upload_version(request: HttpRequest, dataset_id: int, file: File[UploadedFil
         raise ApiRefusal("Only the owner of a dataset and administrators may add a version.", status=403)
     form = VersionForm(request.POST, request.FILES)
     check(form)
-    add_version(dataset, form.upload, by=user_of(request))
+    add_version(dataset, form.arrived, by=user_of(request))
     return Status(201, read(request, dataset_id))
 
 

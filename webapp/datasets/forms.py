@@ -7,7 +7,7 @@ from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 
-from webapp.datasets.services import Upload
+from webapp.datasets.arriving import Arrived
 from webapp.templatetags.units import size
 from webapp.text import plain_file_name, plain_line
 
@@ -32,11 +32,11 @@ class VersionForm(forms.Form):
     file = DatasetFileField()
 
     @property
-    def upload(self) -> Upload:
+    def arrived(self) -> list[Arrived]:
         """Django's handler has streamed the file to the disk; only its name comes from the user."""
         file: TemporaryUploadedFile = self.cleaned_data["file"]
         file.flush()
-        return Upload(path=Path(file.temporary_file_path()), name=plain_file_name(file.name or ""))
+        return [Arrived(path=Path(file.temporary_file_path()), name=plain_file_name(file.name or ""))]
 
 
 class DatasetForm(VersionForm):

@@ -1,19 +1,14 @@
 """Reads of datasets: those that a user may see, their versions, reports and jobs."""
 
-from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Prefetch, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Count, Prefetch, QuerySet
 
 from webapp.accounts.models import User
 from webapp.accounts.permissions import visible_to
 from webapp.datasets.models import Dataset, DatasetVersion
 from worker.contract.rows_report import RowsReport
 
-RING_AFTER = timedelta(seconds=15)  # a ring that was heard is acted on within a second or two
-CHECK_SECONDS = 900.0  # 20 GB at the 40 MB/s of worker.rows, and half as much again
-TAKEN_ON_ANEW = timedelta(seconds=CHECK_SECONDS + 60)
 SHOWN_JOBS = 50
 
 
@@ -53,10 +48,3 @@ def jobs_count(dataset: Dataset) -> int:
 
 def is_checking(dataset: Dataset) -> bool:
     return any(version.state == DatasetVersion.State.CHECKING for version in dataset.versions.all())
-
-
-def unchecked_versions() -> list[DatasetVersion]:
-    """Whose ring was lost, or whose checker died: the reaper rings for them again."""
-    waiting = DatasetVersion.objects.filter(state=DatasetVersion.State.CHECKING, created_at__lt=Now() - RING_AFTER)
-    nobody_at_it = Q(check_started_at=None) | Q(check_started_at__lt=Now() - TAKEN_ON_ANEW)
-    return list(waiting.filter(nobody_at_it).order_by(F("check_started_at").asc(nulls_first=True), "pk")[:100])

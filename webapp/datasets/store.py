@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from webapp.datasets.models import DatasetVersion, SourceFile, stored_path
 
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def stored_path(sha256: str) -> Path:
-    return Path(settings.DATASETS_DIR) / sha256[:2] / sha256
 
 
 @contextmanager
@@ -32,9 +31,9 @@ def store_lock() -> Iterator[None]:
 
 
 @contextmanager
-def staged(source: Path) -> Iterator["Staged"]:
-    """The file beside its later place, hashed and durable: the slow part, done before anyone waits for a lock."""
-    sha256 = sha256_of(source)
+def staged(source: Path, *, sha256: str = "") -> Iterator["Staged"]:
+    """The file beside its later place, hashed (unless whoever received it did) and durable: the slow part, before any lock."""
+    sha256 = sha256 or sha256_of(source)
     target = stored_path(sha256)
     target.parent.mkdir(exist_ok=True)
     part = target.with_name(f".{sha256}.{uuid.uuid4().hex}")
@@ -59,8 +58,18 @@ class Staged:
         _sync(target.parent)
 
 
-def forget(sha256: str) -> None:
-    stored_path(sha256).unlink(missing_ok=True)
+def hashes_of(versions: QuerySet[DatasetVersion]) -> set[str]:
+    """Everything in the store that they name: sources, rows files, problems files."""
+    named = versions.values_list("sha256", "rows_sha256", "problems_sha256")
+    sources = SourceFile.objects.filter(version__in=versions).values_list("sha256", flat=True)
+    return {sha256 for row in named for sha256 in row if sha256} | set(sources)
+
+
+def forget_unnamed(hashes: set[str]) -> None:
+    """Removes those that no version names any more. Under the store's lock."""
+    wanted = Q(sha256__in=hashes) | Q(rows_sha256__in=hashes) | Q(problems_sha256__in=hashes) | Q(files__sha256__in=hashes)
+    for sha256 in hashes - hashes_of(DatasetVersion.objects.filter(wanted)):
+        stored_path(sha256).unlink(missing_ok=True)
 
 
 def _link_or_copy(source: Path, part: Path) -> None:

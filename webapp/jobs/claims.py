@@ -104,6 +104,7 @@ def _open_attempt(job: Job, turn: Turn, slots: tuple[int, ...], *, first_step: i
 
 def _work_order(job: Job, attempt: Attempt, *, spec: FinetuneSpec, slots: tuple[int, ...], turn: Turn) -> WorkOrder:
     version = job.dataset_version
+    sha256, size_bytes = version.trained
     return WorkOrder(
         protocol=min(turn.claim.protocol, PROTOCOL),
         attempt_id=attempt.pk,
@@ -114,9 +115,7 @@ def _work_order(job: Job, attempt: Attempt, *, spec: FinetuneSpec, slots: tuple[
         job_name=job.name,
         lease_seconds=settings.LEASE_SECONDS,
         spec=spec,
-        dataset=DatasetRef(
-            version_id=version.pk, sha256=version.sha256, size_bytes=version.size_bytes, rows=version.rows, format=version.format
-        ),
+        dataset=DatasetRef(version_id=version.pk, sha256=sha256, size_bytes=size_bytes, rows=version.rows, format=version.format),
         dataset_name=str(version),
         hub_token=job.base_model.hub_token or None,
     )

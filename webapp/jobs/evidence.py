@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import orjson
-
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.stored_rows import rows_numbered
 from webapp.jobs.models import Job
 from webapp.jobs.selectors import log_lines
 from webapp.pools.models import Worker
@@ -15,8 +14,6 @@ LOG_LINES = 9
 ROWS = 4
 PART_CHARS = 140
 PARTS = 4
-READ_BYTES = 64 * 2**20  # of the dataset's file: a tenth of a second; rows further on are named by their line alone
-LINE_BYTES = 4 * 2**20
 CURVE_POINTS = 160
 WIDE, HIGH = 600, 96  # of the drawing; it is stretched to the card's width
 
@@ -55,35 +52,28 @@ def last_words(job: Job) -> list[dict[str, Any]]:
     return lines[max(0, end - LOG_LINES) : end]
 
 
-def rows_at(path: Path, lines: Iterable[int]) -> Rows:
-    """The rows of those lines (1 is the first), as they stand in the file, cut to a readable length."""
-    wanted = sorted(set(lines))
-    found = tuple(_read(path, set(wanted[:ROWS]))) if wanted else ()
+def rows_at(version: DatasetVersion, numbers: Iterable[int]) -> Rows:
+    """The rows with those numbers (1 is the first), cut to a readable length."""
+    wanted = sorted(set(numbers))
+    found = tuple(_read(version, wanted[:ROWS])) if wanted else ()
     shown = {row.line for row in found}
     return Rows(found, tuple(line for line in wanted if line not in shown))
 
 
-def _read(path: Path, wanted: set[int]) -> Iterable[Row]:
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for number in range(1, max(wanted) + 1):
-            raw = file.readline(LINE_BYTES)
-            if not raw or file.tell() > READ_BYTES or (len(raw) == LINE_BYTES and not raw.endswith(b"\n")):
-                return
-            if number in wanted:
-                yield Row(number, _parts(raw))
+def _read(version: DatasetVersion, wanted: list[int]) -> Iterable[Row]:
+    if version.rows_sha256 and version.rows_path.is_file():
+        yield from (Row(number, _parts(row)) for number, row in rows_numbered(version.rows_path, wanted))
 
 
-def _parts(raw: bytes) -> tuple[tuple[str, str], ...]:
-    """The turns of a row; what cannot be read as one is shown as it stands."""
-    try:
-        row = orjson.loads(raw)
-        turns = row["messages"] if "messages" in row else [{"role": name, "content": text} for name, text in row.items()]
-        parts = [(str(turn["role"]), _cut(str(turn["content"]))) for turn in turns]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return (("", _cut(raw.decode(errors="replace"))),)
-    return tuple(parts[-PARTS:]) or (("", "(empty)"),)
+def _parts(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The turns of a row; the answers of a preference stand by their names."""
+    parts: list[tuple[str, str]] = []
+    for name, value in row.items():
+        if isinstance(value, list) and name != "tools":
+            parts += [(str(turn["role"] if name in ("messages", "prompt") else name), _cut(str(turn["content"]))) for turn in value]
+        elif isinstance(value, str):
+            parts.append((name, _cut(value)))
+    return tuple(parts[-PARTS:])
 
 
 def _cut(text: str) -> str:

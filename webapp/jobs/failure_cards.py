@@ -180,7 +180,7 @@ def card_for(job: Job) -> FailureCard:
         advice=failure.get("advice") or cause.advice,
         facts=_facts(job, failure),
         log=evidence.last_words(job),
-        rows=evidence.rows_at(job.dataset_version.path, failure.get("rows") or ()),
+        rows=evidence.rows_at(job.dataset_version, failure.get("rows") or ()),
         memory=evidence.memory_curve(job) if cause.shows_memory else None,
         fixes=fixes_for(job),
         retry=cause.retry,

@@ -39,7 +39,7 @@ def reaper(environment: dict[str, str]) -> Program:
 
 
 def cpu_worker(environment: dict[str, str]) -> Program:
-    celery = [sys.executable, "-m", "celery", "-A", "webapp.celeryapp", "worker", "-Q", "nibble.cpu", "-c", "1", "-n", "cpu@%h"]
+    celery = [sys.executable, "-m", "celery", "-A", "webapp.celeryapp", "worker", "-Q", "nibble.cpu", "-c", "2", "-n", "cpu@%h"]
     return Program("cpu-worker", [*celery, "--without-gossip", "--without-mingle", "--loglevel", "INFO"], environment)
 
 

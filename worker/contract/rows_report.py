@@ -1,6 +1,6 @@
 """What `python -m worker.rows` found in a dataset file: the dashboard shows it, nobody has to read the file again."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,12 @@ class RowProblem(Message):
     kind: ProblemKind
     reason: str = Field(min_length=1, max_length=2000)
     fix: str = Field("", max_length=2000)
+    file: int = Field(0, ge=0)
+    """Which of the version's source files."""
+    column: str = Field("", max_length=200)
+    """Where in the row: messages[2].content."""
+    text: str = Field("", max_length=400)
+    """What stood there, cut."""
 
 
 class PreviewTurn(Message):
@@ -72,5 +78,15 @@ class RowsReport(Message):
     problems: tuple[RowProblem, ...] = Field((), max_length=MAX_PROBLEMS)
     """The first ones; `problem_counts` counts all."""
     problem_counts: dict[ProblemKind, int] = {}
+    warning_counts: dict[str, int] = {}
+    """Of rows that can be used nevertheless."""
+    notes: tuple[str, ...] = ()
+    """What was normalised, and what the file was recognised as: sentences for the page."""
+    splits: dict[str, int] = {}
+    """Rows of each split: train, validation, test."""
+    recognition: dict[str, Any] | None = None
+    """What the rows look like and why, their columns with examples, and a mapping to propose."""
+    is_unsure: bool = False
+    """Somebody has to say which column is which."""
     refusal: FileRefusal | None = None
     preview: tuple[PreviewRow, ...] = Field((), max_length=PREVIEW_ROWS)

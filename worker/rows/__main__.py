@@ -1,34 +1,44 @@
-"""`python -m worker.rows CHECK_DIR` reads CHECK_DIR/dataset.jsonl and writes CHECK_DIR/report.json, whole or not at all."""
+"""`python -m worker.rows TASK_DIR` does what TASK_DIR/task.json says and writes TASK_DIR/report.json, whole or not at all."""
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from worker.contract.dataset_tasks import RowsTask
+from worker.contract.message import Message
 from worker.contract.rows_report import FileRefusal, RowsReport
-from worker.rows.checking import check_dataset
+from worker.rows.checking import check_files
 from worker.rows.limits import limit_this_process
+
+DO: dict[str, Callable[..., Message]] = {"check": check_files}
+"""By kind of task: (task, folder=) -> report."""
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not (folder := Path(arguments[0])).is_dir():
-        sys.stderr.write("Usage: python -m worker.rows CHECK_DIR, a folder with dataset.jsonl in it.\n")
+        sys.stderr.write("Usage: python -m worker.rows TASK_DIR, a folder with task.json in it.\n")
         return 2
     limit_this_process()
-    write_report(folder, report=_report_on(folder / "dataset.jsonl"))
+    task: Any = TypeAdapter(RowsTask).validate_json((folder / "task.json").read_bytes())
+    write_report(folder, report=_report_on(task, folder=folder))
     return 0
 
 
-def _report_on(path: Path) -> RowsReport:
+def _report_on(task: Any, *, folder: Path) -> Message:
     try:
-        return check_dataset(path)
-    except FileNotFoundError:
-        reason = "There is no dataset.jsonl to check."
+        return DO[task.kind](task, folder=folder)
+    except FileNotFoundError as missing:
+        reason = f"The file {Path(str(missing.filename)).name} is not there any more."
     except MemoryError:
-        reason = "Checking the file took more than 1 GiB of memory."
+        reason = "Reading the file took more memory than one process may have."
     return RowsReport(refusal=FileRefusal(kind="unreadable", reason=reason))
 
 
-def write_report(folder: Path, *, report: RowsReport) -> None:
+def write_report(folder: Path, *, report: Message) -> None:
     part = folder / "report.json.part"
     with part.open("w", encoding="utf-8") as file:
         file.write(report.model_dump_json())

@@ -1,9 +1,13 @@
-"""Reads a whole dataset file and reports what is in it and what is wrong with it."""
+"""Reads the source files of a version once: the rows file, the problems file, and a report on both."""
 
 import json
 from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker.contract.dataset import RowFormat
+from worker.contract.dataset_tasks import PROBLEMS_FILE, ROWS_FILE, CheckTask
 from worker.contract.rows_report import (
     MAX_PROBLEMS,
     PREVIEW_CHARS,
@@ -18,43 +22,76 @@ from worker.contract.rows_report import (
 )
 from worker.rows.errors import FileRefused
 from worker.rows.iterating import NumberedRow, read_rows
+from worker.rows.problems_file import ProblemsWriter
 from worker.rows.row import Answer, Row
+from worker.rows.rows_file import RowsWriter, stored
 
 
-def check_dataset(path: Path) -> RowsReport:
-    """One pass, constant memory. A file that cannot be used at all yields a report with a refusal."""
+@dataclass
+class Findings:
+    """What one pass over the files adds up."""
+
+    counts: Counter[ProblemKind] = field(default_factory=Counter)
+    problems: list[RowProblem] = field(default_factory=list)
+    preview: list[PreviewRow] = field(default_factory=list)
+    splits: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    format: RowFormat | None = None
+
+
+def check_files(task: CheckTask, *, folder: Path) -> RowsReport:
+    """One pass, constant memory. Files that cannot be used at all yield a report with a refusal."""
+    size = sum((folder / file.path).stat().st_size for file in task.files)
     try:
-        report = _read_all(path)
+        report = _read_all(task, folder=folder).model_copy(update={"size_bytes": size})
     except FileRefused as refused:
-        return RowsReport(size_bytes=path.stat().st_size, refusal=refused.refusal)
+        return RowsReport(size_bytes=size, refusal=refused.refusal)
     if report.rows == 0:
         return report.model_copy(update={"refusal": _no_usable_row(report)})
     return report
 
 
-def _read_all(path: Path) -> RowsReport:
-    counts: Counter[ProblemKind] = Counter()
-    problems: list[RowProblem] = []
-    preview: list[PreviewRow] = []
-    rows = 0
-    format = None
-    for item in read_rows(path):
-        if isinstance(item, NumberedRow):
-            rows, format = rows + 1, item.row.format
-            if len(preview) < PREVIEW_ROWS:
-                preview.append(PreviewRow(line=item.line, turns=_turns_of(item.row)))
-        else:
-            counts[item.kind] += 1
-            if len(problems) < MAX_PROBLEMS:
-                problems.append(item)
+def _read_all(task: CheckTask, *, folder: Path) -> RowsReport:
+    found = Findings()
+    with ExitStack() as stack:
+        problems = stack.enter_context(ProblemsWriter(folder / PROBLEMS_FILE))
+        writer: RowsWriter | None = None
+        for place, file in enumerate(task.files):
+            for item in read_rows(folder / file.path):
+                if isinstance(item, RowProblem):
+                    _note_problem(item.model_copy(update={"file": place}), found=found, writer=problems)
+                    continue
+                if writer is None:
+                    found.format = item.row.format
+                    writer = stack.enter_context(RowsWriter(folder / ROWS_FILE, item.row.format))
+                writer.add(stored(item.row, file=place, line=item.line, split=file.split))
+                _note_row(item, found=found, split=file.split)
+    return _report(found)
+
+
+def _note_problem(problem: RowProblem, *, found: Findings, writer: ProblemsWriter) -> None:
+    writer.add(problem)
+    found.counts[problem.kind] += 1
+    if len(found.problems) < MAX_PROBLEMS:
+        found.problems.append(problem)
+
+
+def _note_row(item: NumberedRow, *, found: Findings, split: str) -> None:
+    found.rows += 1
+    found.splits[split] += 1
+    if len(found.preview) < PREVIEW_ROWS:
+        found.preview.append(PreviewRow(line=item.line, turns=_turns_of(item.row)))
+
+
+def _report(found: Findings) -> RowsReport:
     return RowsReport(
-        format=format,
-        rows=rows,
-        bad_rows=counts.total(),
-        size_bytes=path.stat().st_size,
-        problems=tuple(problems),
-        problem_counts=dict(counts),
-        preview=tuple(preview),
+        format=found.format,
+        rows=found.rows,
+        bad_rows=found.counts.total(),
+        problems=tuple(found.problems),
+        problem_counts=dict(found.counts),
+        splits=dict(found.splits),
+        preview=tuple(found.preview),
     )
 
 

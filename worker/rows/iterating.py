@@ -8,17 +8,24 @@ from worker.contract.dataset import RowFormat
 from worker.contract.rows_report import RowProblem
 from worker.rows.errors import RowRefused
 from worker.rows.reading import LINE_LIMIT_BYTES, Line, parse_object, read_lines
+from worker.rows.rows_file import TRAIN, is_rows_file, read_rows_file
 from worker.rows.shapes import Row, read_row
 
 
 @dataclass(frozen=True)
 class NumberedRow:
+    """`line`: of a source file its line, of a rows file the row's number."""
+
     line: int
     row: Row
+    split: str = TRAIN
 
 
 def read_rows(path: Path) -> Iterator[NumberedRow | RowProblem]:
-    """The first usable row decides the format of the file. Raises FileRefused when nothing can be read."""
+    """Of a rows file, or of a source file, whose first usable row decides its format. Raises FileRefused when nothing can be read."""
+    if is_rows_file(path):
+        yield from (NumberedRow(line=item.number, row=item.row, split=item.split) for item in read_rows_file(path))
+        return
     format: RowFormat | None = None
     for line in read_lines(path):
         try:

@@ -10,10 +10,10 @@ from django.db import connection
 from tests.cast import meet_the_cast
 from tests.webapp.datasets.files import chats
 from webapp.datasets import services
+from webapp.datasets.arriving import Arrived
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Upload, create_dataset, delete_dataset
+from webapp.datasets.services import create_dataset, delete_dataset
 from webapp.datasets.store import store_lock
-from worker.contract.rows_report import RowsReport
 
 pytestmark = pytest.mark.postgres
 ROUNDS = 12
@@ -37,17 +37,16 @@ def together(*works: Callable[[], object]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_upload_beside_a_delete_keeps_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(services, "look_at", lambda upload: RowsReport(format="messages", rows=12))
+def test_an_upload_beside_a_delete_keeps_its_bytes(tmp_path: Path):
     cast, file = meet_the_cast(), tmp_path / "same.jsonl"
     file.write_bytes(chats())
-    old = create_dataset(Upload(file, "same.jsonl"), name="0", owner=cast.alice).dataset
+    old = create_dataset([Arrived(file, "same.jsonl")], name="0", owner=cast.alice).dataset
     for number in range(1, ROUNDS):
         made: list[DatasetVersion] = []
         together(
             lambda old=old: delete_dataset(old, by=cast.alice),
             lambda name=str(number), made=made: made.append(
-                create_dataset(Upload(file, "same.jsonl"), name=name, owner=cast.alice)
+                create_dataset([Arrived(file, "same.jsonl")], name=name, owner=cast.alice)
             ),
         )
         assert made[0].path.read_bytes() == chats()
@@ -57,14 +56,13 @@ def test_an_upload_beside_a_delete_keeps_its_bytes(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_versions_that_arrive_together_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(services, "look_at", lambda upload: RowsReport(format="messages", rows=12))
+def test_versions_that_arrive_together_are_numbered(tmp_path: Path):
     cast = meet_the_cast()
     files = [tmp_path / f"{number}.jsonl" for number in range(6)]
     for number, file in enumerate(files):
         file.write_bytes(chats(number + 1))
     dataset = cast.version.dataset
-    together(*(lambda file=file: services.add_version(dataset, Upload(file, file.name), by=cast.alice) for file in files))
+    together(*(lambda file=file: services.add_version(dataset, [Arrived(file, file.name)], by=cast.alice) for file in files))
     assert sorted(dataset.versions.values_list("number", flat=True)) == [1, 2, 3, 4, 5, 6, 7]
 
 

@@ -8,8 +8,10 @@ from django.test import Client
 
 from tests.cast import Cast
 from tests.webapp.datasets.files import ANSWER, QUESTION, chats, jsonl, upload
-from webapp.datasets import services
+from webapp.datasets import arriving, tasks
 from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.runners import RUNNERS
+from webapp.datasets.tasks import run_task
 
 URL = "/datasets/upload/"
 
@@ -36,7 +38,7 @@ def test_it_works(cast: Cast, alice: Client, settings):
     assert (version.state, version.format, version.rows, version.number) == ("ready", "messages", 12, 1)
     assert version.sha256 == hashlib.sha256(chats()).hexdigest()
     assert version.path.read_bytes() == chats()
-    assert files_under(settings.DATASETS_DIR) == [version.path]
+    assert sorted(files_under(settings.DATASETS_DIR)) == sorted([version.path, version.rows_path, version.problems_path])
     assert files_under(Path(settings.FILE_UPLOAD_TEMP_DIR)) == []
 
 
@@ -147,7 +149,7 @@ def test_the_same_bytes_are_stored_once(cast: Cast, alice: Client, settings):
     alice.post(URL, {"file": upload(chats()), "name": "one"})
     alice.post(URL, {"file": upload(chats()), "name": "two"})
     assert Dataset.objects.count() == 3
-    assert len(files_under(settings.DATASETS_DIR)) == 1
+    assert len(files_under(settings.DATASETS_DIR)) == 3, "the source, its rows and its problems"
 
 
 def test_a_new_version_keeps_the_old_one(cast: Cast, alice: Client):
@@ -180,8 +182,8 @@ def test_an_anonymous_visitor_uploads_nothing(cast: Cast, client: Client):
 def large(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Everything over 300 bytes counts as large; the rings that were sent."""
     rings: list[int] = []
-    monkeypatch.setattr(services, "CHECKED_AT_ONCE_BYTES", 300)
-    monkeypatch.setattr(services, "ring_dataset_check", rings.append)
+    monkeypatch.setattr(arriving, "CHECKED_AT_ONCE_BYTES", 300)
+    monkeypatch.setattr(tasks, "ring_dataset_task", rings.append)
     return rings
 
 
@@ -189,17 +191,24 @@ def test_a_large_file_is_checked_later(cast: Cast, alice: Client, large: list[in
     with django_capture_on_commit_callbacks(execute=True):
         alice.post(URL, {"file": upload(chats(100))})
     version = new_version()
-    assert (version.state, large) == ("checking", [version.pk])
+    task = version.tasks.get()
+    assert (version.state, large, task.kind) == ("checking", [task.pk], "check")
     page = alice.get(f"/datasets/{version.dataset_id}/").content.decode()
     assert "Every line is being read" in page
     waiting = alice.get(f"/datasets/{version.dataset_id}/", HTTP_HX_REQUEST="true")
     assert (waiting.status_code, "HX-Refresh" in waiting.headers) == (204, False)
-    services.check_version(version.pk)
+    run_task(task.pk, runners=RUNNERS)
     assert new_version().state == "ready"
     done = alice.get(f"/datasets/{version.dataset_id}/", HTTP_HX_REQUEST="true")
     assert done.headers["HX-Refresh"] == "true"
 
 
-def test_a_large_file_that_is_no_jsonl_is_refused_at_once(cast: Cast, alice: Client, large: list[int], settings):
-    assert alice.post(URL, {"file": upload(b"[" + b" " * 4000 + b"]")}).status_code == 422
-    assert (Dataset.objects.count(), large, files_under(settings.DATASETS_DIR)) == (1, [], [])
+def test_a_large_file_that_is_no_dataset_says_so_when_it_was_read(
+    cast: Cast, alice: Client, large: list[int], django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        alice.post(URL, {"file": upload(b"<html>" + b" " * 4000)})
+    run_task(large[0], runners=RUNNERS)
+    version = new_version()
+    assert (version.state, version.rows_sha256) == ("problems", "")
+    assert "HTML" in alice.get(f"/datasets/{version.dataset_id}/problems/").content.decode()

@@ -1,13 +1,12 @@
 """The card of a failed job: every cause has one, with evidence, and with fixes that open the form changed."""
 
-import json
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from django.utils.html import escape
 
 from tests.cast import Cast
+from tests.webapp.datasets.rows import give_rows
 from tests.webapp.jobs.test_views import signed_in, text_of
 from tests.webapp.jobs.work import PLAN, batch, claimed, log
 from webapp.adapters.services import publish_adapter
@@ -113,23 +112,18 @@ def test_the_log_around_the_error_is_shown(cast: Cast):
     assert "boom &lt;b&gt;here&lt;/b&gt;" in text_of(signed_in(cast.alice), f"/jobs/{job.pk}/")
 
 
-def rows_file(cast: Cast, *lines: str) -> Path:
-    path = cast.version.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines))
-    return path
-
-
 def test_the_rows_at_fault_are_shown_cut_and_escaped(cast: Cast):
     turn = {"role": "user", "content": "<script>alert(1)</script> " + "long " * 100}
-    rows_file(cast, "{}", json.dumps({"messages": [turn]}), '{"prompt": "p", "completion": "c"}', "not json at all")
-    job = failed_job(cast, "diverged", rows=[2, 3, 4, 99])
-    rows = card_for(job).rows
-    assert [row.line for row in rows.shown] == [2, 3, 4]
-    assert rows.others == (99,)
-    assert rows.shown[0].parts[0][1].endswith("…")
-    assert rows.shown[1].parts == (("prompt", "p"), ("completion", "c"))
-    assert rows.shown[2].parts == (("", "not json at all"),)
+    answer = {"role": "assistant", "content": "c"}
+    rows = [{"messages": [{"role": "user", "content": f"{n}"}, answer]} for n in range(5000)]
+    rows[4499] = {"messages": [turn, answer]}
+    give_rows(cast.version, rows)
+    job = failed_job(cast, "diverged", rows=[2, 4500, 9999])
+    found = card_for(job).rows
+    assert [row.line for row in found.shown] == [2, 4500]
+    assert found.others == (9999,)
+    assert found.shown[0].parts == (("user", "1"), ("assistant", "c"))
+    assert found.shown[1].parts[0][1].endswith("…")
     page = text_of(signed_in(cast.alice), f"/jobs/{job.pk}/")
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page

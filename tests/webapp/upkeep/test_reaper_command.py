@@ -24,7 +24,7 @@ def test_a_pass_that_fails_is_followed_by_the_next(monkeypatch: pytest.MonkeyPat
         raise error
 
     monkeypatch.setattr(reaper, "reap_once", reap)
-    monkeypatch.setattr(reaper, "ring_unchecked", lambda: passes.append("rung"))
+    monkeypatch.setattr(reaper, "ring_for_tasks", lambda: passes.append("rung"))
     monkeypatch.setattr(reaper, "clean_up", lambda: passes.append("cleaned"))
     monkeypatch.setattr(reaper, "close_old_connections", lambda: None)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)

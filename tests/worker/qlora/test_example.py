@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.worker.qlora.runs import ended, told, write_run
+from tests.worker.rows.checks import check_dataset
 from worker.contract.events import MetricsLogged, PhaseStarted
 from worker.contract.spec import FinetuneSpec
-from worker.rows.checking import check_dataset
 
 ROOT = Path(__file__).resolve().parents[3]
 PRESET = ROOT / "worker" / "contract" / "presets" / "first_adapter.json"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.worker.rows.checks import check_dataset
+from worker.contract.dataset_tasks import CheckTask, SourceFile
 from worker.contract.rows_report import MAX_PROBLEMS, PREVIEW_CHARS, PREVIEW_ROWS, RowsReport
-from worker.rows.checking import check_dataset
 from worker.rows.reading import LINE_LIMIT_BYTES
 
 GOOD = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}]}
@@ -180,19 +181,26 @@ def run_command(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": "."})
 
 
+TASK = CheckTask(files=(SourceFile(path="dataset.jsonl", name="rows.jsonl"),)).model_dump_json()
+
+
 def test_the_command_writes_the_report_and_loads_no_tensors(tmp_path: Path) -> None:
     (tmp_path / "dataset.jsonl").write_text(lines(GOOD, "{\n"))
+    (tmp_path / "task.json").write_text(TASK)
     done = run_command(tmp_path)
     assert done.returncode == 0
     report = RowsReport.model_validate_json((tmp_path / "report.json").read_bytes())
     assert (report.rows, report.bad_rows) == (1, 1)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["dataset.jsonl", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == sorted(
+        ["dataset.jsonl", "problems.parquet", "report.json", "rows.parquet", "task.json"]
+    )
     assert " pydantic\n" in done.stderr  # so are imports listed
     for module in ("torch", "transformers", "django"):
         assert f" {module}\n" not in done.stderr
 
 
 def test_the_command_says_when_there_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text(TASK)
     assert run_command(tmp_path).returncode == 0
     report = RowsReport.model_validate_json((tmp_path / "report.json").read_bytes())
     assert report.refusal is not None

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.worker.qlora.preference.pairs import MARKED, PAIRS
+from tests.worker.rows.checks import check_dataset
 from tests.worker.tiny_tokenizer import tiny_tokenizer
-from worker.rows.checking import check_dataset
 from worker.rows.errors import NoMaskRule, RowRefused
 from worker.rows.pairing import tokenize_answers
 from worker.rows.shapes import read_row

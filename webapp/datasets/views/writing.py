@@ -21,7 +21,7 @@ def dataset_upload(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return list_page(request, form=form, status=422)
     try:
-        version = create_dataset(form.upload, name=form.cleaned_data["name"], owner=user_of(request))
+        version = create_dataset(form.arrived, name=form.cleaned_data["name"], owner=user_of(request))
     except DatasetRefusal as refusal:
         form.add_error(refusal.field or None, str(refusal))
         return list_page(request, form=form, error=refusal, status=refusal.status)
@@ -35,7 +35,7 @@ def version_upload(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return detail_page(request, dataset, tab="versions", form=form, status=422)
     try:
-        version = add_version(dataset, form.upload, by=user_of(request))
+        version = add_version(dataset, form.arrived, by=user_of(request))
     except DatasetRefusal as refusal:
         form.add_error("file", str(refusal))
         return detail_page(request, dataset, tab="versions", form=form, error=refusal, status=refusal.status)

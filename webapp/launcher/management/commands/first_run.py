@@ -14,9 +14,10 @@ from webapp.accounts.models import Role, Team, User
 from webapp.accounts.services import first_administrator
 from webapp.catalog.models import BaseModel, Source
 from webapp.catalog.services import add_model
+from webapp.datasets.arriving import Arrived
 from webapp.datasets.errors import DatasetRefusal
 from webapp.datasets.models import Dataset
-from webapp.datasets.services import Upload, create_dataset
+from webapp.datasets.services import create_dataset
 from webapp.pools.models import WorkerPool
 
 EXAMPLES = Path(settings.BASE_DIR) / "webapp" / "datasets" / "examples"
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             copy = Path(shutil.copyfile(path, Path(folder) / path.name))
             name = path.stem if path.stem.startswith("example") else f"example-{path.stem}"
             try:
-                create_dataset(Upload(path=copy, name=path.name), name=name, owner=owner)
+                create_dataset([Arrived(path=copy, name=path.name)], name=name, owner=owner)
             except DatasetRefusal as refusal:
                 self.stderr.write(f"{path.name} was left out: {refusal}")
 

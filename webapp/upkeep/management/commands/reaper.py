@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connection
 
-from webapp.celeryapp import ring_dataset_check
-from webapp.datasets.selectors import unchecked_versions
+from webapp.celeryapp import ring_dataset_task
+from webapp.datasets.tasks import give_up_lost, lost_tasks
 from webapp.jobs.reaper import reap_once
 from webapp.upkeep.services import clean_up
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
     def one_pass(self) -> None:
         self.attempt(reap_once)
-        self.attempt(ring_unchecked)
+        self.attempt(ring_for_tasks)
 
     def attempt(self, work: Any) -> None:
         """A pass that fails is followed by the next one, whatever it was."""
@@ -50,6 +50,7 @@ class Command(BaseCommand):
             logger.exception("%s failed; the next pass tries again", work.__name__)
 
 
-def ring_unchecked() -> None:
-    for version in unchecked_versions():
-        ring_dataset_check(version.pk)
+def ring_for_tasks() -> None:
+    give_up_lost()
+    for task in lost_tasks():
+        ring_dataset_task(task.pk)

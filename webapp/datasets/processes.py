@@ -1,0 +1,102 @@
+"""Starts `python -m worker.rows` (or another program of its kind) on a task. It reads strangers' files: it has limits and no secrets."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from django.conf import settings
+
+from worker.contract.dataset_tasks import Progress
+from worker.contract.message import Message
+
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+LOOK_SECONDS = 0.1
+ROWS = "worker.rows"
+
+Say = Callable[[Progress | None], None]
+"""Told now and then how far it is, or None when there is no news: a sign of life. May raise to end it."""
+
+
+class TaskFailed(Exception):
+    """The task has no result; the sentence says why."""
+
+
+@contextlib.contextmanager
+def task_folder(task: Message) -> Iterator[Path]:
+    """An empty folder with task.json in it, gone afterwards. On the disk of the datasets: results move by renaming."""
+    with tempfile.TemporaryDirectory(prefix="task-", dir=settings.FILE_UPLOAD_TEMP_DIR) as name:
+        folder = Path(name)
+        (folder / "task.json").write_text(task.model_dump_json())
+        yield folder
+
+
+def run_in(
+    folder: Path,
+    *,
+    seconds: float,
+    say: Say = lambda progress: None,
+    program: str = ROWS,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    """The bytes of report.json. Raises TaskFailed when the process died, took too long or left no report."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    errors = folder / "stderr"
+    try:
+        with errors.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", program, str(folder)],
+                cwd=settings.BASE_DIR,
+                env={**kept, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+            )
+            try:
+                _wait(process, folder=folder, seconds=seconds, say=say)
+            finally:
+                _end(process)
+        if process.returncode:
+            raise TaskFailed(f"The process ended with code {process.returncode}. {_last_line(errors)}".strip())
+        return (folder / "report.json").read_bytes()
+    except OSError as error:
+        raise TaskFailed(f"The process left no report: {type(error).__name__}.") from error
+
+
+def _wait(process: subprocess.Popen[bytes], *, folder: Path, seconds: float, say: Say) -> None:
+    deadline = time.monotonic() + seconds
+    told = ""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+            return
+        if time.monotonic() > deadline:
+            raise TaskFailed(f"It took longer than {seconds:,.0f} seconds and was stopped.")
+        news = _progress(folder)
+        say(Progress.model_validate_json(news) if news and news != told else None)
+        told = news
+
+
+def _progress(folder: Path) -> str:
+    try:
+        return (folder / "progress.json").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With whatever it started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_line(errors: Path) -> str:
+    return errors.read_bytes()[-2000:].decode(errors="replace").strip().rpartition("\n")[2][:300]

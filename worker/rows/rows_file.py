@@ -1,0 +1,178 @@
+"""The rows file: the usable rows of a dataset version in one Parquet file, which pages, statistics and the trainer read.
+
+Row groups are small (ROWS_A_GROUP or GROUP_BYTES), so that any page of millions of rows is one short read.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worker.contract.dataset import RowFormat
+from worker.rows.canonical import as_canonical, asked_of, from_canonical
+from worker.rows.errors import FileRefused
+from worker.rows.row import Row
+
+ROWS_A_GROUP = 4096
+GROUP_BYTES = 8 * 2**20
+TRAIN = "train"
+SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.large_string(), nullable=False),
+        pa.field("file", pa.int16(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("split", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+        pa.field("digest", pa.binary(16), nullable=False),
+        pa.field("asked", pa.binary(8), nullable=False),
+        pa.field("extra", pa.large_string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A row on its way into the file, or out of it. `row` is canonical JSON."""
+
+    row: bytes
+    digest: bytes
+    """16 bytes: equal for equal rows."""
+    asked: bytes
+    """8 bytes: equal for rows that ask the same."""
+    file: int = 0
+    line: int = 1
+    split: str = TRAIN
+    extra: bytes = b"{}"
+    """JSON of the columns that are not part of the row."""
+
+
+def stored(row: Row, *, file: int = 0, line: int = 1, split: str = TRAIN, extra: bytes = b"{}") -> Stored:
+    value = as_canonical(row)
+    raw = orjson.dumps(value)
+    return Stored(
+        row=raw,
+        digest=blake2b(raw, digest_size=16).digest(),
+        asked=blake2b(orjson.dumps(asked_of(row)), digest_size=8).digest(),
+        file=file,
+        line=line,
+        split=split,
+        extra=extra,
+    )
+
+
+@dataclass
+class RowsWriter:
+    """Writes groups as they fill. The file is complete once the writer is closed without an error."""
+
+    path: Path
+    format: RowFormat
+    rows: int = 0
+    _kept: list[Stored] = field(default_factory=list)
+    _bytes: int = 0
+    _writer: Any = None
+
+    def add(self, item: Stored) -> None:
+        self._kept.append(item)
+        self._bytes += len(item.row) + len(item.extra)
+        self.rows += 1
+        if len(self._kept) >= ROWS_A_GROUP or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Rows that are in the file's own columns already; one group."""
+        self._flush()
+        self._open().write_batch(batch)
+        self.rows += batch.num_rows
+
+    def _flush(self) -> None:
+        if self._kept:
+            self._open().write_batch(as_batch(self._kept))
+        self._kept, self._bytes = [], 0
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            schema = SCHEMA.with_metadata({b"format": self.format.encode()})
+            self._writer = pq.ParquetWriter(self.path, schema, compression="zstd", compression_level=1, use_dictionary=["split"])
+        return self._writer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self._flush()
+            self._open()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def as_batch(items: Sequence[Stored]) -> pa.RecordBatch:
+    splits = pa.array([item.split for item in items], pa.string()).dictionary_encode()
+    columns = [
+        pa.array([item.row for item in items], pa.large_binary()).view(pa.large_string()),
+        pa.array([item.file for item in items], pa.int16()),
+        pa.array([item.line for item in items], pa.int64()),
+        pa.DictionaryArray.from_arrays(splits.indices.cast(pa.int8()), splits.dictionary),
+        pa.array([item.digest for item in items], pa.binary(16)),
+        pa.array([item.asked for item in items], pa.binary(8)),
+        pa.array([item.extra for item in items], pa.large_binary()).view(pa.large_string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+@dataclass(frozen=True)
+class FiledRow:
+    """A row of the file. `number` counts from 1 over the whole file."""
+
+    number: int
+    row: Row
+    split: str
+
+
+def is_rows_file(path: Path) -> bool:
+    """A Parquet file that this room wrote; other Parquet files are sources."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return False
+    try:
+        return _format_in(pq.ParquetFile(path)) is not None
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def format_of(path: Path) -> RowFormat:
+    found = _format_in(_opened(path))
+    if found is None:
+        raise FileRefused("unreadable", reason="The rows file does not say what its rows are.")
+    return found
+
+
+def count_rows(path: Path) -> int:
+    return int(_opened(path).metadata.num_rows)
+
+
+def read_rows_file(path: Path) -> Iterator[FiledRow]:
+    """All rows in their order; one group in memory at a time."""
+    file, format = _opened(path), format_of(path)
+    number = 0
+    for batch in file.iter_batches(batch_size=ROWS_A_GROUP, columns=["row", "split"]):
+        for raw, split in zip(batch.column("row"), batch.column("split"), strict=True):
+            number += 1
+            yield FiledRow(number, from_canonical(orjson.loads(raw.as_py()), format=format), split.as_py())
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise FileRefused("unreadable", reason=f"The rows file cannot be read: {error}."[:500]) from error
+
+
+def _format_in(file: pq.ParquetFile) -> RowFormat | None:
+    kept = (file.schema_arrow.metadata or {}).get(b"format")
+    return cast(RowFormat, kept.decode()) if kept else None
