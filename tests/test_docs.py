@@ -12,7 +12,7 @@ DOCUMENT = (ROOT / "docs" / "configuration.md").read_text()
 READERS = ("text", "flag", "number", "names", "folder")  # of webapp/env.py
 OURS = re.compile(r"NIBBLE_[A-Z_]*[A-Z]")
 # What one process of ours tells another, and the beginning of a name: setting them by hand has no meaning.
-INTERNAL = {"NIBBLE_STARTED_BY", "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPUS", "NIBBLE_TRAINER"}
+INTERNAL = {"NIBBLE_STARTED_BY", "NIBBLE_AGENT_DATA", "NIBBLE_AGENT_SLOT", "NIBBLE_AGENT_GPUS", "NIBBLE_TRAINER", "NIBBLE_MEETING"}
 ELSEWHERE = {
     "RANK",
     "LOCAL_RANK",

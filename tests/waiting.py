@@ -8,14 +8,20 @@ Answer = TypeVar("Answer")
 
 
 def wait_until(
-    question: Callable[[], Answer], *, what: str, seconds: float = 60, every: float = 0.05, alive: Callable[[], bool] | None = None
+    question: Callable[[], Answer],
+    *,
+    what: str,
+    seconds: float = 60,
+    every: float = 0.05,
+    alive: Callable[[], bool] | None = None,
+    told: Callable[[], object] = lambda: "",
 ) -> Answer:
-    """Asks until the answer is truthy and returns it; fails after `seconds`, or as soon as `alive` says no."""
+    """Asks until the answer is truthy and returns it; fails after `seconds`, or as soon as `alive` says no, with what it was `told`."""
     deadline = time.monotonic() + seconds
     while True:
         answer = question()
         if answer:
             return answer
-        assert alive is None or alive(), f"{what}: the process ended"
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        assert alive is None or alive(), f"{what}: the process ended {told()}"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s {told()}"
         time.sleep(every)

@@ -23,7 +23,7 @@ from typing import Any
 from tests.gpu.run_qlora import BF16, NF4, SHAPES, driver, gib, rows, this_script
 from tests.worker.qlora.processes import ROOT, end_together
 from tests.worker.qlora.runs import events_of, told, write_run
-from worker.agent.rank_environment import free_port, rank_environment
+from worker.agent.rank_environment import rank_environment
 from worker.contract.events import MemorySampled, MetricsLogged, PlanMade, TrainingEnded, TrainingFailed
 from worker.contract.run_directory import RunDirectory
 
@@ -106,9 +106,10 @@ def run_of(name: str, variant: dict[str, Any], *, count: int, asked: argparse.Na
 
 def train(run: RunDirectory, *, count: int) -> list[int]:
     """As the agent starts them. The first process's words are shown; those of the others stay in the run directory."""
-    port, processes = free_port(), []
+    run.meeting.unlink(missing_ok=True)
+    processes = []
     for rank in range(count):
-        environment = {**os.environ, **rank_environment(rank, count=count, port=port)}
+        environment = {**os.environ, **rank_environment(rank, count=count, meeting=run.meeting)}
         environment.setdefault("NCCL_NVLS_ENABLE", "0")  # NVLink multicast is of no use to sums of this size
         with (run.path / f"output-{rank}.txt").open("wb") as output:
             processes.append(

@@ -10,7 +10,7 @@ from worker.agent.host import is_gone
 from worker.agent.host_trouble import TroubleInLog, oom_kills, rose
 from worker.agent.log_lines import LogBudget, LogSink
 from worker.agent.pace import Pace
-from worker.agent.rank_environment import free_port, rank_environment
+from worker.agent.rank_environment import rank_environment
 from worker.agent.ranks import Ranks
 from worker.agent.run_directories import forget_stop, write_stop
 from worker.agent.starting import OFFLINE, start_trainer
@@ -60,10 +60,10 @@ def train(
     forget_stop(run)
     trouble, kills = TroubleInLog(), oom_kills()
     watchdog = Watchdog(run.events, pace=pace, logging_steps=logging_steps)
-    port = free_port() if num_processes > 1 else 0
+    run.meeting.unlink(missing_ok=True)
 
     def start(rank: int) -> Child:
-        place = rank_environment(rank, count=num_processes, port=port)
+        place = rank_environment(rank, count=num_processes, meeting=run.meeting)
         return start_trainer(
             run,
             environment=small_environment({**OFFLINE, **cards(gpus, memory_gib=memory_gib), **place}),

@@ -40,6 +40,11 @@ class RunDirectory:
         return self.path / f"failed-{rank}.jsonl"
 
     @property
+    def meeting(self) -> Path:
+        """The port that the first of several processes listens on; the others wait for it."""
+        return self.path / "meeting"
+
+    @property
     def stop(self) -> Path:
         """Written aside and renamed by the agent: the one word pause, stop_and_save or stop_and_discard. Read after each step."""
         return self.path / "stop"

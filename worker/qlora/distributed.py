@@ -6,9 +6,11 @@ through NCCL where there are cards.
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +22,7 @@ from worker.qlora.ranks import Rank, this_rank
 # One process may save or evaluate while the others wait. What really hangs is found by the agent's watchdog.
 LONGEST_WAIT = timedelta(hours=24)
 MEETING_SECONDS = timedelta(minutes=30)  # until all have imported their libraries, as torch has it
+LOOK_SECONDS = 0.02
 BUCKET_NUMBERS = 64 * 2**20  # gradients that travel together: 256 MiB in float32, the most that is copied beside them
 LOST_IN_WORDS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL error", "remote process exited")
 
@@ -57,11 +60,31 @@ def _meeting_place(rank: Rank) -> Any:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return None
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    listening = socket.create_server((host, port)).detach() if rank.is_first else None
+    host, meeting = os.environ["MASTER_ADDR"], Path(os.environ["NIBBLE_MEETING"])
+    listening = _listen(host, meeting=meeting) if rank.is_first else None
+    port = os.environ["MASTER_PORT"] = _told_port(meeting)  # accelerate looks for it
     return dist.TCPStore(  # type: ignore[attr-defined]  # torch does not say that it exports it
-        host, port, rank.count, rank.is_first, MEETING_SECONDS, master_listen_fd=listening
+        host, int(port), rank.count, rank.is_first, MEETING_SECONDS, master_listen_fd=listening
     )
+
+
+def _listen(host: str, *, meeting: Path) -> int:
+    """A port that the system chose, so that it is nobody else's; the others read it where all can."""
+    server = socket.create_server((host, 0))
+    part = meeting.with_name(f"{meeting.name}.part")
+    part.write_text(str(server.getsockname()[1]))
+    part.rename(meeting)
+    return server.detach()
+
+
+def _told_port(meeting: Path) -> str:
+    """Waits for the first process. If that ends before it listens, the agent ends this one."""
+    deadline = time.monotonic() + MEETING_SECONDS.total_seconds()
+    while not meeting.exists():
+        if time.monotonic() > deadline:
+            raise PeerLost("The first process of the run has not said where it listens.")
+        time.sleep(LOOK_SECONDS)
+    return meeting.read_text()
 
 
 def is_several() -> bool:

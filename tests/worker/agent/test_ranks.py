@@ -12,7 +12,7 @@ from tests.worker.agent.attempts import Running, paced, start
 from tests.worker.agent.scripted_door import ScriptedDoor
 from tests.worker.agent.tiny_model import write_model
 from worker.agent.children import MARK
-from worker.agent.rank_environment import free_port, rank_environment
+from worker.agent.rank_environment import rank_environment
 
 HERE = paced(stop_seconds=5, grace_seconds=1)
 
@@ -126,5 +126,5 @@ def test_an_agent_that_is_killed_takes_all_processes_along(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_process_alone_is_told_nothing(count: int) -> None:
-    told = [rank_environment(rank, count=count, port=free_port()) for rank in range(count)]
+    told = [rank_environment(rank, count=count, meeting=Path("meeting")) for rank in range(count)]
     assert [environment.get("RANK") for environment in told] == ([None] if count == 1 else ["0", "1", "2", "3"])

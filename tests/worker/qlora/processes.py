@@ -12,10 +12,11 @@ GRACE_SECONDS = 15.0
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def train_together(run: RunDirectory, *, count: int, port: int, module: str = "worker.qlora") -> list[int]:
+def train_together(run: RunDirectory, *, count: int, module: str = "worker.qlora") -> list[int]:
     """The exit codes, first process first. What they print stays in the run directory."""
     from worker.agent.rank_environment import rank_environment
 
+    run.meeting.unlink(missing_ok=True)
     processes = []
     for rank in range(count):
         with (run.path / f"output-{rank}.txt").open("wb") as output:
@@ -23,7 +24,7 @@ def train_together(run: RunDirectory, *, count: int, port: int, module: str = "w
                 subprocess.Popen(
                     [sys.executable, "-m", module, str(run.path)],
                     cwd=ROOT,
-                    env={**os.environ, "OMP_NUM_THREADS": "1", **rank_environment(rank, count=count, port=port)},
+                    env={**os.environ, "OMP_NUM_THREADS": "1", **rank_environment(rank, count=count, meeting=run.meeting)},
                     stdout=output,
                     stderr=subprocess.STDOUT,
                 )

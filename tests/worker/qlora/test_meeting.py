@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.worker.qlora.processes import ROOT, end_together
-from worker.agent.rank_environment import free_port, rank_environment
+from worker.agent.rank_environment import rank_environment
 
 pytestmark = pytest.mark.torch
 LISTENING = """
@@ -21,14 +22,13 @@ with joined():
 """
 
 
-def test_nobody_else_on_the_network_can_join() -> None:
+def test_nobody_else_on_the_network_can_join(tmp_path: Path) -> None:
     """What they tell one another is unpickled."""
-    port = free_port()
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", LISTENING],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **rank_environment(rank, count=2, port=port)},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **rank_environment(rank, count=2, meeting=tmp_path / "meeting")},
             stdout=subprocess.PIPE,
         )
         for rank in range(2)

@@ -14,7 +14,7 @@ import pytest
 from tests.waiting import wait_until
 from tests.worker.qlora.processes import ROOT, train_together
 from tests.worker.qlora.runs import ROWS, ended, failed, told, train, write_run
-from worker.agent.rank_environment import free_port, rank_environment
+from worker.agent.rank_environment import rank_environment
 from worker.contract.events import CheckpointSaved, MetricsLogged, NoticeGiven, PlanMade
 from worker.contract.run_directory import EXIT_PEER_LOST, RunDirectory
 
@@ -37,7 +37,7 @@ def prepared(
 
 
 def together(run: RunDirectory, *, count: int = 2) -> RunDirectory:
-    codes = train_together(run, count=count, port=free_port())
+    codes = train_together(run, count=count)
     assert codes == [0] * count, [(run.path / f"output-{rank}.txt").read_text()[-2000:] for rank in range(count)]
     return run
 
@@ -119,13 +119,13 @@ def test_a_split_base_model_trains_the_same(tmp_path: Path, tiny_model: Path, qu
 
 def test_weights_in_8_bits_are_not_split(tmp_path: Path, tiny_model: Path) -> None:
     run = prepared(tmp_path / "run", model=tiny_model, num_processes=2, fsdp=True, quantization={"kind": "bitsandbytes_8bit"})
-    assert train_together(run, count=2, port=free_port()) == [1, 1]
+    assert train_together(run, count=2) == [1, 1]
     assert failed(run).message.startswith("A base model in 8 bits cannot be split over several GPUs. Use 4 bits")
 
 
 def test_rows_that_cannot_be_shared_out_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     run = prepared(tmp_path / "run", model=tiny_model, num_processes=2, training={"max_steps": 1, "per_device_train_batch_size": 3})
-    assert train_together(run, count=2, port=free_port()) == [1, 1]
+    assert train_together(run, count=2) == [1, 1]
     assert failed(run).cause == "bad_config"
     assert failed(run).message.startswith("The 3 rows of a step cannot be shared out evenly to 2 GPUs. Use 1 or 3,")
 
@@ -138,12 +138,11 @@ def test_one_process_does_the_work_of_several_and_says_so(tmp_path: Path, tiny_m
 
 def test_the_end_of_one_process_ends_the_others(tmp_path: Path, tiny_model: Path) -> None:
     run = prepared(tmp_path / "run", model=tiny_model, num_processes=2, training={**TRAINING, "max_steps": 100_000})
-    port = free_port()
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "worker.qlora", str(run.path)],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **rank_environment(rank, count=2, port=port)},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **rank_environment(rank, count=2, meeting=run.meeting)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
