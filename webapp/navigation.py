@@ -12,9 +12,9 @@ from django.utils import timezone
 from webapp.accounts.models import User
 from webapp.accounts.permissions import visible_to
 from webapp.jobs.models import HELD_JOB, OPEN_ATTEMPT, Attempt, Job, JobStatus
-from webapp.jobs.selectors import ONLINE
 from webapp.pools.models import Worker, WorkerPool
 from webapp.pools.policy import slots_of
+from webapp.pools.selectors import ONLINE
 
 MAX_SIDE_POOLS = 4
 MAX_SIDE_CELLS = 16
@@ -98,7 +98,7 @@ def active_jobs(user: User) -> int:
 
 
 def side_pools() -> list[SidePool]:
-    """Slots of each pool: busy, free, or of a worker that has not been heard of for four heartbeats."""
+    """Slots of each pool: busy, free, or of a worker that has not been heard of for six heartbeats."""
     seen_after = timezone.now() - ONLINE
     workers: dict[int, list[Worker]] = {}
     for worker in (

@@ -14,9 +14,10 @@ from webapp.catalog.selectors import usable_models
 from webapp.disk import disk_state
 from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.prefill import example_version
-from webapp.jobs.selectors import ONLINE, jobs_for, queue_position, waiting_reason
+from webapp.jobs.selectors import jobs_for, queue_position, waiting_reason
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
+from webapp.pools.selectors import ONLINE
 
 LATEST = 5
 ATTENTION_FOR = timedelta(days=3)

@@ -11,9 +11,9 @@ from webapp.adapters.selectors import adapters_of
 from webapp.api.access import user_of
 from webapp.api.shapes import AdapterOut, Me, ModelOut, Page, PoolOut
 from webapp.catalog.selectors import all_models
-from webapp.jobs.selectors import ONLINE
 from webapp.pools.models import Worker, WorkerPool
 from webapp.pools.policy import slots_of
+from webapp.pools.selectors import ONLINE
 
 router = Router(tags=["things"])
 

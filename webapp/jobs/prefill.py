@@ -16,9 +16,9 @@ from webapp.datasets.models import DatasetVersion
 from webapp.jobs.fixes import Fix, changed
 from webapp.jobs.forms import ready_versions, settings_of
 from webapp.jobs.models import Job, Priority
-from webapp.jobs.selectors import ONLINE
 from webapp.jobs.services import NAME_CHARS
 from webapp.pools.models import Worker, WorkerPool
+from webapp.pools.selectors import ONLINE
 from worker.contract.spec import FinetuneSpec
 
 FIRST_ADAPTER = Path(settings.BASE_DIR) / "worker" / "contract" / "presets" / "first_adapter.json"

@@ -14,11 +14,11 @@ from webapp.jobs.machines import row_lengths
 from webapp.jobs.memory_preview import PoolFit, fits_of
 from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.room import Room, rooms_of
-from webapp.jobs.selectors import ONLINE
 from webapp.jobs.spec_text import as_json, as_yaml
 from webapp.jobs.throughput import TimeRange, answers_a_row, time_range, tokens_a_row
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
+from webapp.pools.selectors import ONLINE
 from worker.contract.model_shape import ModelShape
 from worker.contract.objective import Sft
 from worker.contract.spec import FinetuneSpec

@@ -1,7 +1,6 @@
 """What the pages, the sockets and the API read of jobs. Nothing here writes."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session
@@ -13,8 +12,6 @@ from webapp.accounts.permissions import visible_to
 from webapp.jobs.models import Job, JobEvent, JobStatus
 from webapp.jobs.order import jobs_in_order, order_of, place_of
 from webapp.jobs.waiting import waiting_reason as waiting_reason
-
-ONLINE = timedelta(seconds=20)  # four heartbeats
 
 
 def jobs_for(user: User) -> QuerySet[Job]:
