@@ -2,7 +2,7 @@
 
     python -m bench.chaos [--seed N] [--jobs 200] [--agents 6] [--faults 70] [--minutes 5]
 
-The trainer is scripted (tests/fake_trainer.py); everything else is real. Prints a table last, keeps it in bench/results/chaos.json,
+The trainer is scripted (tests/fake_trainer); everything else is real. Prints a table last, keeps it in bench/results/chaos.json,
 and ends with 1 if a promise was broken. It stops by itself: faults end after --minutes, and the jobs have as long again.
 The same seed gives the same jobs and the same order of faults; what each of them hits is decided by the processes' own timing.
 """

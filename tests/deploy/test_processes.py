@@ -153,7 +153,7 @@ def worker_program(stack: Stack, tmp_path: Path) -> Program:
     tests = stack.folder / "worker" / "tests"
     tests.mkdir(parents=True)
     (tests / "__init__.py").touch()
-    shutil.copy(ROOT / "tests" / "fake_trainer.py", tests)
+    shutil.copytree(ROOT / "tests" / "fake_trainer", tests / "fake_trainer")
     program = stack.program("gpu-worker", *command_of_image("worker/Dockerfile"), **QUICK, NIBBLE_WORKER_FOLDER=str(data))
     return replace(program, environment={**program.environment, "NIBBLE_JOIN_TOKEN": token})
 

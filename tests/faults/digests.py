@@ -5,13 +5,13 @@ import json
 import struct
 from pathlib import Path
 
-from tests.fake_trainer import loss_at
+from tests.fake_trainer.training import loss_at
 from tests.faults.cluster import Cluster
 from webapp.jobs.models import Job
 
 
 def undisturbed_digest(job: Job, *, steps: int) -> str:
-    """Of a run that nothing happened to (tests/fake_trainer.py computes the same, step by step)."""
+    """Of a run that nothing happened to (tests/fake_trainer computes the same, step by step)."""
     digest = hashlib.sha256(f"{job.dataset_version.sha256} {steps}".encode()).hexdigest()
     for step in range(1, steps + 1):
         digest = hashlib.sha256(f"{digest} {step} {loss_at(step)}".encode()).hexdigest()

@@ -1,6 +1,6 @@
 """LoRA against QLoRA in a real browser: one click, both jobs run, and Compare shows them side by side.
 
-Real processes; the trainer is the scripted one (tests/fake_trainer.py reads its script in the job's name). The tests of this file
+Real processes; the trainer is the scripted one (tests/fake_trainer reads its script in the job's name). The tests of this file
 are one story and run in their order.
 """
 

@@ -1,6 +1,6 @@
 """The life of a job in a real browser: pause, resume, stop and save, clone, retry, reorder, cancel several.
 
-Real processes; the trainer is the scripted one (tests/fake_trainer.py reads its script in the job's name), because here only
+Real processes; the trainer is the scripted one (tests/fake_trainer reads its script in the job's name), because here only
 the queue and the pages matter. The tests of this file are one story and run in their order.
 """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_trainer import flip_a_byte
+from tests.fake_trainer.files import flip_a_byte
 from tests.waiting import wait_until
 from tests.worker.agent.attempts import Running, resume_of, start
 from tests.worker.agent.scripted_door import ScriptedDoor, refusal

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_trainer import described, flip_a_byte
+from tests.fake_trainer.files import flip_a_byte, write_manifest
 from tests.waiting import wait_until
 from tests.worker.agent.attempts import QUICK, start
 from tests.worker.agent.orders import run_directory, work_order
@@ -24,12 +24,15 @@ FOREVER = float("inf")
 
 
 def write_checkpoint(run: RunDirectory, step: int, *, size: int = 100) -> Path:
+    """Aside, then renamed, as the trainer does: a sender that looks meanwhile must not find half a manifest."""
     folder = run.checkpoints / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    (folder / "weights.bin").write_bytes(bytes([step % 256]) * size)
-    (folder / "state.json").write_text(json.dumps({"step": step}))
-    files = {path.name: described(path) for path in folder.iterdir()}
-    (folder / "manifest.json").write_text(json.dumps({"step": step, "files": files}))
+    part = run.path / "checkpoints.part" / folder.name
+    part.mkdir(parents=True)
+    (part / "weights.bin").write_bytes(bytes([step % 256]) * size)
+    (part / "state.json").write_text(json.dumps({"step": step}))
+    write_manifest(part, step)
+    folder.parent.mkdir(exist_ok=True)
+    part.rename(folder)
     return folder
 
 

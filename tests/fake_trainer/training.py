@@ -1,53 +1,17 @@
-"""A scripted trainer for tests of the queue: real events, checkpoints and a small adapter, and the faults that are asked for.
+"""The scripted training itself: steps, faults at the step that was asked for, checkpoints, an adapter, the last word."""
 
-The script is words like `steps=20 step_ms=50 kill9=3` in the job's name; NIBBLE_TRAINER_SCRIPT gives the defaults.
-
-steps=N step_ms=N      how long it runs
-save=N keep=N          a checkpoint every N steps, the newest `keep` (2) stay; it goes on from the newest one that verifies
-file_kb=N state_kb=N   size of the adapter's weights, and of a checkpoint's
-
-Faults of the machine, on the first attempt only unless always=1:
-kill9=N                kills itself with SIGKILL at step N
-torn=N                 the same in the middle of a line
-torn_checkpoint=N      the same after the checkpoint of step N, one byte of which is flipped
-hang=N                 makes no progress from step N on; hang_setup=1 before the first event, hang_saving=1 in a checkpoint
-xid=N                  prints what NVIDIA's driver logs of a GPU that is gone at step N, and exits with 1
-enospc=N               the disk is full at the first checkpoint from step N on
-
-Faults of the job, on every attempt:
-exit=CODE@N            ends at step N with the code, without a last word
-fail=CAUSE@N           ends at step N as a failed training does
-nan=N                  the loss of step N is not a number
-oom_rows=N             CUDA memory does not suffice for more than N rows a pass; oom_at=N at that step instead of before the first
-oom_needs_ckpt=1       ... nor without activation checkpointing
-rows=N                 runs N rows a pass by its own choice, as long as the agent has not said otherwise
-
-deaf=1                 ignores stops and SIGTERM
-slow_stop_ms=N         takes so long to obey
-spam=N                 prints N lines at step 1
-orphan=1               leaves a grandchild in a session of its own
-
-Of a run of several processes the others write nothing and wait for the first one's end, or
-rank_kill9=N           the second kills itself after N ms, on the first attempt
-rank_oom_rows=N        the second finds its card too small for more than N rows a pass, and writes that down
-rank_prints=WORD       the second prints the word
-
-Its digest runs over all steps: a resumed run ends with the adapter of an undisturbed one, byte by byte, or it lost steps.
-"""
-
-import faulthandler
 import hashlib
 import json
 import os
 import shutil
 import signal
-import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from tests.fake_trainer.files import checkpoints_in, flip_a_byte, safetensors_bytes, step_of, what_is_wrong, write_manifest
+from tests.fake_trainer.script import Script
 from worker.contract.events import (
     CheckpointRejected,
     CheckpointSaved,
@@ -69,62 +33,6 @@ from worker.contract.run_directory import RunDirectory
 
 DEADLINE_SECONDS = 60.0
 XID = "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.\n"
-
-
-class Script:
-    def __init__(self, text: str, *, is_first_attempt: bool = True) -> None:
-        self._words = dict(word.split("=", 1) for word in text.split() if "=" in word)
-        self._machine_fails = is_first_attempt or bool(self.number("always"))
-
-    def number(self, name: str, default: int = 0) -> int:
-        return int(self._words.get(name, default))
-
-    def word(self, name: str) -> str:
-        return self._words.get(name, "")
-
-    def at_step(self, name: str) -> tuple[str, int]:
-        """`fail=diverged@5`: the word and the step; step 0 when it is not asked for."""
-        value, _, step = self._words.get(name, "@0").partition("@")
-        return value, int(step)
-
-    def machine(self, name: str) -> int:
-        """A fault of the machine; 0 when it is not asked for, or struck already."""
-        return self.number(name) if self._machine_fails else 0
-
-
-def main(folder: str) -> None:
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
-    run = RunDirectory(Path(folder))
-    order = WorkOrder.model_validate_json(run.order.read_text())
-    text = f"{os.environ.get('NIBBLE_TRAINER_SCRIPT', '')} {order.job_name}"
-    script = Script(text, is_first_attempt=order.attempt_number == 1)
-    if script.number("deaf"):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    assert run.dataset.stat().st_size == order.dataset.size_bytes
-    if int(os.environ.get("RANK", 0)):
-        follow(run, order, script)
-        return
-    if script.number("orphan"):
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    FakeTraining(run, order, script).run()
-
-
-def follow(run: RunDirectory, order: WorkOrder, script: Script) -> None:
-    rank, rows = int(os.environ["RANK"]), script.number("rank_oom_rows")
-    is_faulty = rank == 1
-    if is_faulty:
-        sys.stdout.write(f"{script.word('rank_prints')}\n")
-        sys.stdout.flush()
-        if wait := script.machine("rank_kill9"):
-            time.sleep(wait / 1000)
-            os.kill(os.getpid(), signal.SIGKILL)
-        planned = FakeTraining(run, order, script).pass_plan().per_device_train_batch_size
-        if rows and planned > rows:
-            text = f"CUDA ran out of memory with {planned} rows a pass."
-            append_event(run.failure_of(rank), TrainingFailed(cause="out_of_memory", message=text, advice="Use fewer.", step=0))
-            sys.exit(1)
-    while not any(word in run.events.read_text() for word in ('"kind": "ended"', '"kind": "failed"')):
-        time.sleep(0.02)
 
 
 class FakeTraining:
@@ -273,8 +181,7 @@ class FakeTraining:
             self.fail("disk_full", "The worker's disk is full.", "Free some space on the worker.", step=step)
         weights = safetensors_bytes(self.script.number("state_kb", 2) * 1024, self.digest)
         (part / "adapter_model.safetensors").write_bytes(weights)
-        files = {path.name: described(path) for path in sorted(part.iterdir())}
-        (part / "manifest.json").write_text(json.dumps({"step": step, "files": files}))
+        write_manifest(part, step)
         return sum(path.stat().st_size for path in part.iterdir())
 
     def save_adapter(self) -> None:
@@ -337,48 +244,3 @@ def loss_at(step: int) -> float:
 
 def as_cause(text: str) -> FailureCause:
     return TrainingFailed.model_validate({"cause": text, "message": "-"}).cause
-
-
-def checkpoints_in(folder: Path) -> list[Path]:
-    """The oldest first."""
-    return sorted(folder.glob("checkpoint-*"), key=step_of)
-
-
-def step_of(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
-
-
-def described(path: Path) -> dict[str, Any]:
-    return {"size_bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
-
-def what_is_wrong(checkpoint: Path) -> str:
-    """The first file that is not as the manifest says; empty for a whole checkpoint."""
-    try:
-        files = json.loads((checkpoint / "manifest.json").read_text())["files"]
-    except (OSError, ValueError, KeyError):
-        return "manifest.json"
-    return next((name for name in files if not _is_as_told(checkpoint / name, files[name])), "")
-
-
-def _is_as_told(path: Path, told: dict[str, Any]) -> bool:
-    return path.is_file() and described(path) == told
-
-
-def flip_a_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-def safetensors_bytes(size: int, digest: str = "") -> bytes:
-    """A file that safetensors opens: one float32 tensor of zeros, and the digest beside it."""
-    values = max(1, size // 4)
-    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
-    tensor = {"dtype": "F32", "shape": [1, values], "data_offsets": [0, values * 4]}
-    header = json.dumps({"__metadata__": {"digest": digest}, name: tensor}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(values * 4)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
