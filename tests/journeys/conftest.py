@@ -23,9 +23,18 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def nibble(tmp_path_factory: pytest.TempPathFactory, example_model: Path) -> Iterator[Nibble]:
-    with running_nibble(tmp_path_factory.mktemp("nibble"), example_model=example_model) as running:
+def nibble(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, example_model: Path) -> Iterator[Nibble]:
+    """With the trainer that the file's TRAINER names; the real one where it names none."""
+    trainer = getattr(request.module, "TRAINER", "")
+    environment = {"NIBBLE_TRAINER_MODULE": trainer} if trainer else {}
+    with running_nibble(tmp_path_factory.mktemp("nibble"), example_model=example_model, **environment) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def story() -> dict[str, Any]:
+    """What later chapters need of earlier ones."""
+    return {}
 
 
 @pytest.fixture(scope="module")

@@ -5,32 +5,16 @@ are one story and run in their order.
 """
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.running import Nibble, running_nibble
-
 pytestmark = pytest.mark.journey
 
+TRAINER = "tests.fake_trainer"
 END = 60_000
 STEPS = 8
-
-
-@pytest.fixture(scope="module")
-def nibble(tmp_path_factory: pytest.TempPathFactory, example_model: Path) -> Iterator[Nibble]:
-    data = tmp_path_factory.mktemp("nibble")
-    with running_nibble(data, example_model=example_model, NIBBLE_TRAINER_MODULE="tests.fake_trainer") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def story() -> dict[str, Any]:
-    """What later chapters need of earlier ones."""
-    return {}
 
 
 def curves(page: Page) -> dict[str, Any]:

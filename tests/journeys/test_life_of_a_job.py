@@ -5,31 +5,15 @@ the queue and the pages matter. The tests of this file are one story and run in 
 """
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.running import Nibble, running_nibble
-
 pytestmark = pytest.mark.journey
 
+TRAINER = "tests.fake_trainer"
 END = 60_000
-
-
-@pytest.fixture(scope="module")
-def nibble(tmp_path_factory: pytest.TempPathFactory, example_model: Path) -> Iterator[Nibble]:
-    data = tmp_path_factory.mktemp("nibble")
-    with running_nibble(data, example_model=example_model, NIBBLE_TRAINER_MODULE="tests.fake_trainer") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def story() -> dict[str, Any]:
-    """What later chapters need of earlier ones."""
-    return {}
 
 
 def submit(page: Page, name: str) -> int:

@@ -60,12 +60,6 @@ def wait_for_points(page: Page, number: int) -> None:
     page.wait_for_function(f"() => window.nibbleJob && window.nibbleJob.metrics.step.length >= {number}", timeout=END)
 
 
-@pytest.fixture(scope="module")
-def story() -> dict[str, Any]:
-    """What later chapters need of earlier ones."""
-    return {}
-
-
 def test_the_overview_offers_the_first_adapter(page: Page):
     page.goto("/")
     expect(page.get_by_text("Train your first adapter")).to_be_visible()
