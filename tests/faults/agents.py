@@ -1,6 +1,7 @@
 """A worker machine of a test: a real agent with a data folder and a network cable of its own."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,8 @@ from tests.waiting import wait_until
 from webapp.jobs.models import Job
 from webapp.pools.models import Worker, WorkerPool
 from webapp.pools.services import new_join_token
-from worker.agent.host import host_report
-from worker.agent.membership import Membership, save
-from worker.contract import PROTOCOL
-from worker.contract.orders import Registered, Registration
+from worker.agent import joining
+from worker.agent.membership import Membership, load
 
 TRAINERS = ("tests.fake_trainer", "worker.qlora")
 
@@ -80,39 +79,21 @@ class Agent(Program):
             self.cable.close()
 
 
-def join(
-    data: Path,
-    *,
-    web_url: str,
-    pool: WorkerPool,
-    cable: CutProxy,
-    environment: Mapping[str, str],
-    slots: int = 1,
-    protocol: int = PROTOCOL,
-) -> Agent:
-    """Registers as `worker.agent join` does, without its process."""
-    data.mkdir(parents=True, exist_ok=True)
-    registration = Registration(protocol=protocol, name=data.name, slots=slots, host=host_report(data))
-    answer = httpx.post(
-        f"{web_url}/worker/v1/register",
-        content=registration.model_dump_json(exclude_none=True),
-        headers={"Authorization": f"Bearer {new_join_token(pool, by=None)}"},
-        timeout=30,
-    )
-    assert answer.status_code == 201, answer.text
-    registered = Registered.model_validate_json(answer.content)
-    membership = Membership(
-        url=cable.url,
-        worker_id=registered.worker_id,
-        worker_token=registered.worker_token,
-        name=registered.name,
-        pool=registered.pool,
-        queue=registered.queue,
-        slots=slots,
-        broker_url=registered.broker_url,
-    )
-    save(data, membership)
+def join(data: Path, *, pool: WorkerPool, cable: CutProxy, environment: Mapping[str, str], slots: int = 1) -> Agent:
+    """As `worker.agent join` does, without its process."""
+    token = new_join_token(pool, by=None)
+    membership = joining.join(cable.url, token=token, data=data, name=data.name, slots=slots)
     return Agent(data, cable=cable, membership=membership, environment=environment_with(**environment))
+
+
+def join_as(release: Path, data: Path, *, pool: WorkerPool, cable: CutProxy, environment: Mapping[str, str]) -> Agent:
+    """By the command of another release, whose code lies in this folder; it runs from there too."""
+    ours = environment_with(**environment, PYTHONPATH=str(release))
+    command = python("-m", "worker.agent", "join", cable.url, "--token", new_join_token(pool, by=None))
+    subprocess.run([*command, "--data", str(data), "--name", data.name, "--slots", "1"], cwd=release, env=ours, check=True)
+    agent = Agent(data, cable=cable, membership=load(data), environment=ours)
+    agent.folder = release  # `python -m` looks there first
+    return agent
 
 
 def events_file(run: Path) -> list[dict[str, Any]]:

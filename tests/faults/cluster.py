@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connection
 from tests.cast import Cast
 from tests.dashboards import cast_with_files, last_words, reaper_program, ringing_through, web_program
 from tests.databases import Databases, database_at
-from tests.faults.agents import Agent, join
+from tests.faults.agents import Agent, join, join_as
 from tests.faults.cut_proxy import CutProxy
 from tests.programs import Program, environment_with
 from tests.servers import PostgresServer, RedisServer, free_port, running
@@ -26,7 +26,6 @@ from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobEvent
 from webapp.jobs.services import submit_job
 from webapp.pools.models import WorkerPool
 from webapp.pools.services import create_pool
-from worker.contract import PROTOCOL
 from worker.contract.spec import FinetuneSpec
 
 Answer = TypeVar("Answer")
@@ -117,15 +116,21 @@ class Cluster:
         *,
         pool: WorkerPool,
         slots: int = 1,
-        protocol: int = PROTOCOL,
         environment: Mapping[str, str] | None = None,
     ) -> Agent:
-        ours = {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents(), **(environment or {})}
-        cable = CutProxy(int(self.url.rpartition(":")[2]))
+        data, cable, ours = self._place_of(name, pool)
+        self.agents.append(join(data, pool=pool, cable=cable, environment={**ours, **(environment or {})}, slots=slots))
+        return self.agents[-1]
+
+    def join_as(self, release: Path, name: str, *, pool: WorkerPool) -> Agent:
+        data, cable, ours = self._place_of(name, pool)
+        self.agents.append(join_as(release, data, pool=pool, cable=cable, environment=ours))
+        return self.agents[-1]
+
+    def _place_of(self, name: str, pool: WorkerPool) -> tuple[Path, CutProxy, dict[str, str]]:
         data = self.folder / "workers" / pool.name / name
-        agent = join(data, web_url=self.url, pool=pool, cable=cable, environment=ours, slots=slots, protocol=protocol)
-        self.agents.append(agent)
-        return agent
+        cable = CutProxy(int(self.url.rpartition(":")[2]))
+        return data, cable, {"NIBBLE_TRAINER_MODULE": "tests.fake_trainer", **self.clocks.of_agents()}
 
     def clear_away(self) -> None:
         """Ends the agents of a test; what it left unended bothers no later one."""

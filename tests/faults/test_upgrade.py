@@ -29,8 +29,7 @@ def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def old_agent(cluster: Cluster, pool: WorkerPool, old_code: Path) -> Agent:
-    agent = cluster.join("old", pool=pool, protocol=1, environment={"PYTHONPATH": str(old_code)})
-    agent.folder = old_code  # `python -m` looks there first
+    agent = cluster.join_as(old_code, "old", pool=pool)
     agent.start()
     return agent
 
