@@ -16,12 +16,12 @@ import statistics
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.random_models import SHAPES, VOCABULARY
-from tests.gpu.run_qlora import BF16, NF4, driver, gib
+from tests.gpu.records import keep
+from tests.gpu.run_qlora import BF16, NF4, gib
 from tests.worker.qlora.runs import events_of, told, write_run
 from worker.contract.events import MemorySampled, MetricsLogged, PlanMade, TrainingEnded, TrainingFailed
 
@@ -78,7 +78,7 @@ def main() -> int:
     for name in asked.variants or VARIANTS:
         results.append({"variant": name, **measured(name, asked=asked)})
         print(line(results[-1]), flush=True)
-        keep(results, asked=asked)
+        record(results, asked=asked)
     print("\n".join([HEAD, *(line(result) for result in results)]))
     return 0 if all("tokens_per_second" in result for result in results) else 1
 
@@ -226,16 +226,9 @@ def line(result: dict[str, Any]) -> str:
     )
 
 
-def keep(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "card": driver(),
-        "shape": asked.shape,
-        "what": "Llama of random weights, LoRA r=16 on all linear layers, NF4 + double quantisation, paged_adamw_32bit",
-        "results": results,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"engine_{asked.shape}.json").write_text(json.dumps(record, indent=1) + "\n")
+def record(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
+    what = "Llama of random weights, LoRA r=16 on all linear layers, NF4 + double quantisation, paged_adamw_32bit"
+    keep(asked.out / f"engine_{asked.shape}.json", shape=asked.shape, what=what, results=results)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import os
 import shutil
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.run_qlora import driver
+from tests.gpu.records import keep
 from tests.worker.qlora.runs import events_of, told, write_run
 from worker.contract.events import MemorySampled, MetricsLogged, PlanMade, TrainingEnded
 
@@ -37,7 +36,7 @@ def main() -> int:
     shutil.rmtree(asked.work, ignore_errors=True)
     folder, model = make_base(asked.work / "model", shape=asked.shape, tokenizer=asked.tokenizer)
     results = [trained(kind, folder=folder, model=model, asked=asked) for kind in ROWS]
-    keep(results, asked=asked)
+    keep(asked.out / f"large_{asked.shape}.json", shape=asked.shape, limit_gib=asked.limit_gib, results=results)
     for result in results:
         print(json.dumps(result, indent=1))
     return 0 if all(result["peak_allocated_gib"] < asked.limit_gib for result in results) else 1
@@ -148,17 +147,6 @@ def device_used() -> float | None:
         return None
     free, total = torch.cuda.mem_get_info()
     return round((total - free) / 2**30, 2)
-
-
-def keep(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "card": driver(),
-        "shape": asked.shape,
-        "limit_gib": asked.limit_gib,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"large_{asked.shape}.json").write_text(json.dumps({**record, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.gpu.memory_grid import GRID, TINY, Configuration
-from tests.gpu.run_qlora import driver
+from tests.gpu.records import keep
 
 LONGEST_RUN = 90.0  # seconds
 
@@ -47,7 +46,7 @@ def main() -> int:
         results = [result for result in results if result["name"] != configuration.name]
         results.append(measured(configuration, work=asked.work))
         print(line(results[-1]), flush=True)
-        keep(results, record=record)
+        write(results, record=record)
     shutil.rmtree(asked.work, ignore_errors=True)
     print("\n".join([HEAD, *(line(result) for result in results)]))
     return 0 if all(not result.get("problem") for result in results) else 1
@@ -186,17 +185,11 @@ def estimate_in_words(result: dict[str, Any]) -> tuple[str, str]:
     return str(allocated >> 20), f"{100 * (allocated / result['peak_allocated'] - 1):+.1f} %"
 
 
-def keep(results: list[dict[str, Any]], *, record: Path) -> None:
+def write(results: list[dict[str, Any]], *, record: Path) -> None:
     from worker.qlora.summary import versions
 
-    said = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "card": driver(),
-        "versions": versions(),
-        "what": "peak of torch's allocated memory through Nibble's trainer, 3 steps; models of random weights, some with fewer layers",
-        "results": results,
-    }
-    record.write_text(json.dumps(said, indent=1) + "\n")
+    what = "peak of torch's allocated memory through Nibble's trainer, 3 steps; models of random weights, some with fewer layers"
+    keep(record, versions=versions(), what=what, results=results)
 
 
 if __name__ == "__main__":

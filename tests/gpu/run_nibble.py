@@ -7,7 +7,6 @@ trainer ran on CUDA with paged optimizer states, and prints a table last. `--sha
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -15,12 +14,13 @@ import sys
 import tempfile
 import time
 import zipfile
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tests.gpu.records import keep
 from tests.running import Nibble, running_nibble
 from tests.waiting import wait_until
 from webapp.launcher.visitor import Visitor
@@ -161,7 +161,7 @@ def main(arguments: argparse.Namespace) -> None:
         with running_nibble(folder / "data", example_model=small) as nibble:
             report = measure(nibble, large, arguments)
         shutil.copy(nibble.data / "said.txt", arguments.out / "start.txt")
-    (arguments.out / "nibble_on_gpu.json").write_text(json.dumps(report, indent=1) + "\n")
+    keep(arguments.out / "nibble_on_gpu.json", **report)
     for row in report["jobs"]:
         print({key: value for key, value in row.items() if key != "versions"})
 
@@ -188,9 +188,7 @@ def measure(nibble: Nibble, large: Path, arguments: argparse.Namespace) -> dict[
         run_job(visitor, name="large lora bf16", model="large", quantization=LORA, steps=arguments.steps),
     ]
     files = check_adapter(visitor, jobs[1]["adapter"], into=nibble.data)
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"date": date, "card": card, "shape": arguments.shape, "pools": workers, "adapter_files": files, "jobs": jobs}
+    return {"shape": arguments.shape, "pools": workers, "adapter_files": files, "jobs": jobs}
 
 
 if __name__ == "__main__":

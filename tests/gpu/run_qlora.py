@@ -9,17 +9,16 @@ PEFT loads the adapter. `--shape tiny` tries the script itself on a CPU.
 
 # a script that is read in a terminal
 import argparse
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.gpu.records import keep
 from tests.worker.qlora.runs import events_of, told, write_run
 from tests.worker.tiny_tokenizer import WORDS, tiny_tokenizer
 from worker.contract.events import MemorySampled, MetricsLogged, PlanMade, TrainingEnded, TrainingFailed
@@ -87,7 +86,7 @@ def main() -> int:
     for name in asked.variants or VARIANTS:
         results.append(measure(name, work=asked.work, steps=asked.steps, tokens=asked.tokens))
         print(f"{name}: done after {time.monotonic() - began:.0f} s", flush=True)
-        keep(results, asked=asked)  # after each: a run that is cut off still leaves its figures
+        record(results, asked=asked)  # after each: a run that is cut off still leaves its figures
     print(table(results))
     return 0 if all(not result["problems"] for result in results) else 1
 
@@ -244,26 +243,10 @@ def finite_float32(path: Path) -> bool:
     )
 
 
-def keep(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "shape": asked.shape,
-        "rows": f"4 a step, about {asked.tokens} tokens each, padded to the longest",
-        "steps": asked.steps,
-        "driver": driver(),
-        "python": sys.version.split()[0],
-        "results": results,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"qlora_gpu_{asked.shape}.json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-def driver() -> str:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+def record(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
+    words = f"4 a step, about {asked.tokens} tokens each, padded to the longest"
+    path = asked.out / f"qlora_gpu_{asked.shape}.json"
+    keep(path, shape=asked.shape, rows=words, steps=asked.steps, results=results)
 
 
 def table(results: list[dict[str, Any]]) -> str:

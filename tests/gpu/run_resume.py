@@ -19,11 +19,11 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.run_qlora import NF4, STATES, driver, rows
+from tests.gpu.records import keep
+from tests.gpu.run_qlora import NF4, STATES, rows
 from tests.worker.qlora.runs import events_of, told, write_run
 from worker.contract.events import MetricsLogged, PhaseStarted, PlanMade, TrainingEnded, TrainingFailed
 from worker.contract.orders import WorkOrder
@@ -56,7 +56,7 @@ def main() -> int:
     results = []
     for part in (resume_part, memory_part):
         results += part(asked)
-        keep(results, asked=asked)  # after each: a run that is cut off still leaves its figures
+        record(results, asked=asked)  # after each: a run that is cut off still leaves its figures
     print(table(results))
     return 0 if all(not result["problems"] for result in results) else 1
 
@@ -248,18 +248,11 @@ def ran_out(run: RunDirectory) -> TrainingFailed | None:
     return last if isinstance(last, TrainingFailed) and last.cause == "out_of_memory" else None
 
 
-def keep(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "what": "resume of interrupted runs, and plans that do not fit",
-        "device": told(RunDirectory(asked.work / "whole"), PlanMade)[0].device,
-        "driver": driver(),
-        "versions": told(RunDirectory(asked.work / "whole"), PlanMade)[0].versions,
-        "python": sys.version.split()[0],
-        "results": results,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"resume_{'cpu' if asked.cpu else 'gpu'}.json").write_text(json.dumps(record, indent=1) + "\n")
+def record(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
+    plan = told(RunDirectory(asked.work / "whole"), PlanMade)[0]
+    what = "resume of interrupted runs, and plans that do not fit"
+    path = asked.out / f"resume_{'cpu' if asked.cpu else 'gpu'}.json"
+    keep(path, what=what, device=plan.device, versions=plan.versions, results=results)
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -16,11 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.run_qlora import BF16, NF4, SHAPES, driver, gib, rows, this_script
+from tests.gpu.records import keep
+from tests.gpu.run_qlora import BF16, NF4, SHAPES, gib, rows, this_script
 from tests.worker.qlora.processes import ROOT, end_together
 from tests.worker.qlora.runs import events_of, told, write_run
 from worker.agent.rank_environment import rank_environment
@@ -52,7 +52,7 @@ def main() -> int:
     for name in asked.variants:
         results.append(measure(name, asked=asked))
         compare(results)
-        keep(results, asked=asked)  # after each: a run that is cut off still leaves its figures
+        record(results, asked=asked)  # after each: a run that is cut off still leaves its figures
         print(f"{name}: done after {time.monotonic() - began:.0f} s", flush=True)
     print(table(results))
     return 0 if all(not result["problems"] for result in results) else 1
@@ -182,18 +182,9 @@ def compare(results: list[dict[str, Any]]) -> None:
         last["problems"].append(f"losses differ by {last['largest_loss_difference']:.1e} from one GPU's")
 
 
-def keep(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "shape": asked.shape,
-        "rows": f"{ROWS_A_STEP} a step, about {asked.tokens} tokens each",
-        "steps": asked.steps,
-        "cards": driver().splitlines(),
-        "python": sys.version.split()[0],
-        "results": results,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"several_{asked.shape}.json").write_text(json.dumps(record, indent=1) + "\n")
+def record(results: list[dict[str, Any]], *, asked: argparse.Namespace) -> None:
+    words = f"{ROWS_A_STEP} a step, about {asked.tokens} tokens each"
+    keep(asked.out / f"several_{asked.shape}.json", shape=asked.shape, rows=words, steps=asked.steps, results=results)
 
 
 def table(results: list[dict[str, Any]]) -> str:

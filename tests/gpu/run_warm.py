@@ -7,18 +7,17 @@ Checks that the standby never touched the card and that all runs train the same.
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.run_qlora import NF4, SHAPES, driver, rows
+from tests.gpu.records import keep
+from tests.gpu.run_qlora import NF4, SHAPES, rows
 from tests.worker.agent.standbys import Begun, begin, wait_ready
 from tests.worker.qlora.runs import events_of
 from worker.agent.forked import ready_standby
@@ -54,7 +53,7 @@ def main() -> int:
     finally:
         standby.stop()
     profile = profiled(data, model=model, asked=asked)
-    keep(results, problems=problems, standby=memory | found.model_dump(), profile=profile, asked=asked)
+    record(results, problems=problems, standby=memory | found.model_dump(), profile=profile, asked=asked)
     print(table(results))
     print("\n".join(problems) or "No problem: the standby never opened the card, and all runs trained the same.")
     return 1 if problems else 0
@@ -164,22 +163,13 @@ def profiled(data: Path, *, model: Path, asked: argparse.Namespace) -> str:
     return path.read_text() if path.exists() else "\n".join(begun.lines)
 
 
-def keep(
+def record(
     results: list[dict[str, Any]], *, problems: list[str], standby: dict[str, Any], profile: str, asked: argparse.Namespace
 ) -> None:
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "shape": asked.shape,
-        "rows": f"{asked.rows} a step, about {asked.tokens} tokens each",
-        "driver": driver(),
-        "python": sys.version.split()[0],
-        "standby": standby,
-        "results": results,
-        "problems": problems,
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"warm_{asked.shape}.json").write_text(json.dumps(record, indent=1) + "\n")
-    (asked.out / f"warm_{asked.shape}_profile.txt").write_text(profile)
+    words = f"{asked.rows} a step, about {asked.tokens} tokens each"
+    path = asked.out / f"warm_{asked.shape}.json"
+    keep(path, shape=asked.shape, rows=words, standby=standby, results=results, problems=problems)
+    path.with_name(f"warm_{asked.shape}_profile.txt").write_text(profile)
 
 
 def table(results: list[dict[str, Any]]) -> str:
