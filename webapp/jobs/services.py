@@ -1,6 +1,6 @@
 """Submit, cancel, pause, resume, retry, change the priority: what a user may do to a job."""
 
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from django.db import IntegrityError, transaction
 
@@ -17,9 +17,7 @@ from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStat
 from webapp.jobs.refusals import JobRefused as JobRefused
 from webapp.jobs.spec_checks import refusals
 from webapp.pools.models import WorkerPool
-from worker.contract.dataset import RowFormat
 from worker.contract.model_shape import BaseModelRef
-from worker.contract.objective import why_not_learned
 from worker.contract.protocols import protocol_of
 from worker.contract.spec import FinetuneSpec
 
@@ -130,8 +128,6 @@ def _check_parts(user: User, model: BaseModel, version: DatasetVersion, spec: Fi
         raise JobRefused("There is no such dataset.", field="dataset_version")
     if version.state != DatasetVersion.State.READY:
         raise JobRefused(f"{version} cannot be trained on: {version.get_state_display().lower()}.", field="dataset_version")
-    if version.format and (why_not := why_not_learned(spec.objective.kind, cast(RowFormat, version.format))):
-        raise JobRefused(why_not, field="dataset_version")
     if model.state == BaseModel.State.BROKEN:
         raise JobRefused(f"{model.name} cannot be used: {model.problem}", field="base_model")
     if refused := next(refusals(spec, model=model, version=version), None):
