@@ -13,10 +13,11 @@ from webapp.accounts.models import User
 from webapp.jobs.compared_figures import Figures, figures_of
 from webapp.jobs.comparison_table import Row, table_of
 from webapp.jobs.differing import Difference, differing_settings
-from webapp.jobs.method_tags import read_spec, tags_of
+from webapp.jobs.method_tags import tags_of
 from webapp.jobs.models import Job
 from webapp.jobs.pairs import twin_of
 from webapp.jobs.selectors import jobs_for
+from webapp.jobs.stored_spec import read_spec
 from webapp.jobs.verdict import verdict
 from worker.contract.spec import FinetuneSpec
 

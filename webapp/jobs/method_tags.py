@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from pydantic import ValidationError
-
+from webapp.jobs.stored_spec import read_spec
 from worker.contract.objective import NAMES
 from worker.contract.quantization import BitsAndBytes4Bit, BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
@@ -29,14 +28,6 @@ def tags_of(spec: FinetuneSpec) -> list[str]:
     gpus = spec.plan.num_processes
     several = [f"{gpus} GPUs{', split' if spec.plan.fsdp else ''}"] if gpus > 1 else []
     return [method_tag(spec), NAMES[spec.objective.kind], compute_type(spec), *several]
-
-
-def read_spec(stored: dict[str, Any]) -> FinetuneSpec | None:
-    """None when today's contract cannot read it."""
-    try:
-        return FinetuneSpec.model_validate(stored)
-    except ValidationError:
-        return None
 
 
 def stored_tags(stored: dict[str, Any]) -> tuple[str, str]:

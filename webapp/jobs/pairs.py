@@ -8,6 +8,7 @@ from django.db import transaction
 from webapp.accounts.models import User
 from webapp.jobs.models import Job, JobStatus, Priority
 from webapp.jobs.services import NAME_CHARS, JobRefused, Parts, submit_job, submitted_before
+from webapp.jobs.stored_spec import UNREADABLE, need_spec, read_spec
 from worker.contract.quantization import BitsAndBytes4Bit, Quantization, Unquantized
 from worker.contract.spec import FinetuneSpec
 
@@ -84,7 +85,10 @@ def twin_of(job: Job) -> Job | None:
 
 def why_no_twin(job: Job, *, by: User) -> str:
     """Why this user cannot run the other one of a pair; empty: they can."""
-    if FinetuneSpec.model_validate(job.spec).is_full:
+    spec = read_spec(job.spec)
+    if spec is None:
+        return UNREADABLE
+    if spec.is_full:
         return FULL
     if by.team_id != job.team_id:
         return f"Only members of team {job.team.name} run its twin, since both belong to one team. Clone the job for your own."
@@ -102,7 +106,7 @@ def run_twin(job: Job, *, by: User) -> Job:
         if twin is not None and twin.status not in GAVE_UP:
             twin.is_replayed = True
             return twin
-        spec = FinetuneSpec.model_validate(job.spec)
+        spec = need_spec(job.spec)
         method = twin_method(spec)
         assert method is not None  # refused above
         return submit_job(

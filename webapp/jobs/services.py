@@ -16,6 +16,7 @@ from webapp.jobs.machines import memory_of
 from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStatus, Priority
 from webapp.jobs.refusals import JobRefused as JobRefused
 from webapp.jobs.spec_checks import refusals
+from webapp.jobs.stored_spec import need_spec
 from webapp.pools.models import WorkerPool
 from worker.contract.model_shape import BaseModelRef
 from worker.contract.protocols import protocol_of
@@ -232,7 +233,7 @@ def retry_job(job: Job, *, by: User, from_checkpoint: bool) -> Job:
     checkpoint = newest_checkpoint(job) if from_checkpoint else None
     if from_checkpoint and checkpoint is None:
         raise JobRefused("No checkpoint of this job is kept any more. Retry it from the beginning.", code="conflict")
-    _check_parts(job.owner, job.base_model, job.dataset_version, FinetuneSpec.model_validate(job.spec))
+    _check_parts(job.owner, job.base_model, job.dataset_version, need_spec(job.spec))
     same = ("team", "owner", "pool", "base_model", "dataset_version", "spec", "slots", "memory_bytes", "protocol")
     retry = Job(
         **{name: getattr(job, name) for name in same}, name=_retried_name(job.name), cloned_from=job, starts_from=checkpoint
