@@ -41,5 +41,5 @@ def _use(job: Job) -> str:
 
 
 def _every(job: Job) -> str:
-    steps = job.spec["training"].get("save_steps")
+    steps = job.spec.get("training", {}).get("save_steps")
     return f"every {steps:,} {'step' if steps == 1 else 'steps'}" if steps else "about every ten minutes"

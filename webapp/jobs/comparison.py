@@ -11,13 +11,14 @@ from django.urls import reverse
 
 from webapp.accounts.models import User
 from webapp.jobs.compared_figures import Figures, figures_of
-from webapp.jobs.comparison_table import Row, ratio_told, table_of
+from webapp.jobs.comparison_table import Row, table_of
 from webapp.jobs.differing import Difference, differing_settings
-from webapp.jobs.method_tags import read_spec, tags_of
+from webapp.jobs.method_tags import tags_of
 from webapp.jobs.models import Job
 from webapp.jobs.pairs import twin_of
 from webapp.jobs.selectors import jobs_for
-from webapp.templatetags.units import figure, size
+from webapp.jobs.stored_spec import read_spec
+from webapp.jobs.verdict import verdict
 from worker.contract.spec import FinetuneSpec
 
 MOST = 6
@@ -146,7 +147,10 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        return verdict(self.columns) if len(self.columns) == 2 else ""
+        if len(self.columns) != 2:
+            return ""
+        first, second = self.columns
+        return verdict(first.figures, second.figures, names=_names(first, second))
 
     @cached_property
     def choices(self) -> list[Job]:
@@ -202,44 +206,12 @@ def pair_address(job: Job) -> str:
     return compare_address(pair_numbers(job, twin)) if twin else ""
 
 
+def _names(first: Column, second: Column) -> tuple[str, str]:
+    """Their methods, where these tell them apart."""
+    if first.spec.method != second.spec.method:
+        return first.spec.method, second.spec.method
+    return f"“{first.job.name}”", f"“{second.job.name}”"
+
+
 def _list(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def verdict(columns: Sequence[Column]) -> str:
-    """Of two runs that came to their end: what the second took and how fast it was, beside the first."""
-    first, second = (column.figures for column in columns)
-    if not (first.results and second.results):
-        return ""
-    names = _names(columns)
-    parts = [part for part in (_memory(names, first, second), _speed(names, first, second)) if part]
-    return f"{' and '.join(parts)}.{_quality(first, second)}" if parts else ""
-
-
-def _names(columns: Sequence[Column]) -> tuple[str, str]:
-    methods = [column.spec.method for column in columns]
-    first, second = methods if methods[0] != methods[1] else [f"“{column.job.name}”" for column in columns]
-    return first, second
-
-
-def _memory(names: tuple[str, str], first: Figures, second: Figures) -> str:
-    if not (first.peak_of == second.peak_of == "gpu" and first.peak_bytes and second.peak_bytes):
-        return ""  # resident memory on a CPU says nothing of a GPU
-    ratio = ratio_told(second.peak_bytes / first.peak_bytes)
-    return f"{names[1]} took {ratio} the GPU memory of {names[0]} ({size(second.peak_bytes)} against {size(first.peak_bytes)})"
-
-
-def _speed(names: tuple[str, str], first: Figures, second: Figures) -> str:
-    one, other = first.samples_per_second, second.samples_per_second
-    if not one or not other:
-        return ""
-    how = f"{ratio_told(other / one)} its speed ({figure(other)} against {figure(one)} samples/s)"
-    has_memory = bool(_memory(names, first, second))
-    return f"trained at {how}" if has_memory else f"{names[1]} trained at {how.replace('its speed', f'the speed of {names[0]}')}"
-
-
-def _quality(first: Figures, second: Figures) -> str:
-    for name, one, other in (("eval loss", first.eval_loss, second.eval_loss), ("final loss", first.loss, second.loss)):
-        if one is not None and other is not None:
-            return f" Its {name} is {figure(other)} against {figure(one)}."
-    return ""

@@ -15,7 +15,7 @@ Number = float | int | None
 class Cell:
     text: str
     ratio: str = ""
-    """`0.51 ×` of the first job's; empty where there is nothing to hold it against."""
+    """`0.51 ×` of the first job's, of runs that came to their end; empty where they are equal, or one has no such figure."""
     note: str = ""
 
 
@@ -36,8 +36,6 @@ class Kind:
     hint: str = ""
     note: Callable[[Figures], str] = lambda _: ""
     has_ratio: bool = True
-    needs_end: bool = True
-    """A ratio of what is still running would change under the reader's eyes."""
 
 
 def _peak(of: str) -> Callable[[Figures], Number]:
@@ -81,7 +79,7 @@ KINDS = (
     Kind("Tokens/s", lambda one: one.tokens_per_second, figure, "without padding", _now),
     Kind("Final loss", lambda one: one.loss, figure, "of the last logged step", _from),
     Kind("Eval loss", lambda one: one.eval_loss, figure, "on the rows held out", _so_far),
-    Kind("Trained parameters", lambda one: one.trained_parameters, short_count, note=_share, needs_end=False),
+    Kind("Trained parameters", lambda one: one.trained_parameters, short_count, note=_share),
     Kind("Adapter size", lambda one: one.adapter_bytes, size, "all files of the download"),
     Kind("Steps", lambda one: one.steps, count, note=_so_far),
 )
@@ -114,7 +112,7 @@ def _cell(kind: Kind, one: Figures, first: Figures) -> Cell:
 
 def _ratio(kind: Kind, one: Figures, first: Figures) -> str:
     value, base = kind.value(one), kind.value(first)
-    is_open = kind.needs_end and not (one.is_final and first.is_final)
+    is_open = not (one.is_final and first.is_final)  # its ratio would change under the reader's eyes
     if not kind.has_ratio or one is first or is_open or not value or not base or value == base or value < 0 or base < 0:
         return ""
     return ratio_told(value / base)

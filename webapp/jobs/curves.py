@@ -1,68 +1,78 @@
-"""A job's curves for the comparison: by step, seconds of running and tokens, thinned to what a chart can show. Reads only."""
+"""A job's curves for the comparison: by step, seconds of running and tokens, thinned to what a chart can show. Reads only.
 
+The Compare page asks for those of a running job every five seconds: each process keeps what it has read and goes on from there.
+"""
+
+from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
+from threading import Lock
 from typing import Any
 
 import orjson
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
+from webapp.jobs.curve_fold import KINDS, Fold, Point
 from webapp.jobs.models import Job, JobEvent
 
 MOST_POINTS = 1000  # a line; a chart is some 700 pixels wide
+MOST_KEPT = 12  # running jobs: the comparisons of two readers at once; one of 20,000 steps takes some 13 MB
 MEANS = ("loss", "learning_rate")
 LAST = ("step", "seconds", "tokens", "eval_loss")
-Point = dict[str, Any]
+
+
+@dataclass
+class _Kept:
+    fold: Fold = field(default_factory=Fold)
+    lock: Lock = field(default_factory=Lock)
+
+
+_KEPT: OrderedDict[tuple[int, datetime], _Kept] = OrderedDict()
+_LOCK = Lock()
 
 
 def curves_of(job: Job) -> dict[str, Any]:
     """{"curve": columns by step, "memory": columns, "memory_of": gpu or host}. What was trained again replaces what was told before."""
-    curve, memory = _points(job)
-    of = "gpu" if any("cuda_allocated_bytes" in sample for sample in memory) else "host"
+    kept = _kept(job)
+    with kept.lock:
+        for cursor, kind, at, data in _told(job, after=kept.fold.cursor):
+            kept.fold.add(cursor, kind, at, data)
+        return _drawn(kept.fold)
+
+
+def _kept(job: Job) -> _Kept:
+    """What this process has read of the job, until it ends; the longest unasked goes first. A number may be given anew, a moment not."""
+    name = (job.pk, job.created_at)
+    with _LOCK:
+        kept = _KEPT.pop(name, None) or _Kept()
+        if not job.is_ended:
+            _KEPT[name] = kept
+        while len(_KEPT) > MOST_KEPT:
+            _KEPT.popitem(last=False)
+        return kept
+
+
+def _told(job: Job, *, after: int) -> Iterator[tuple[int, str, datetime, Point]]:
+    """Cursors are given under the job's lock, so nothing with a smaller one comes later."""
+    rows = JobEvent.objects.filter(job=job.pk, kind__in=KINDS, cursor__gt=after).order_by("cursor")
+    for cursor, kind, at, text in (
+        rows.annotate(text=Cast("data", TextField())).values_list("cursor", "kind", "at", "text").iterator()
+    ):
+        yield cursor, kind, at, orjson.loads(text)
+
+
+def _drawn(fold: Fold) -> dict[str, Any]:
+    of = "gpu" if any("cuda_allocated_bytes" in sample for sample in fold.memory) else "host"
     name = "cuda_allocated_bytes" if of == "gpu" else "rss_bytes"
-    samples = [{**_place(sample), "bytes": sample.get(name)} for sample in memory]
+    samples = [{**sample, "bytes": sample.get(name)} for sample in fold.memory]
     return {
-        "curve": _columns(_thinned(curve), (*LAST, *MEANS)),
+        "curve": _columns(_thinned(fold.curve), (*LAST, *MEANS)),
         "memory": _columns(_highest(samples), ("step", "seconds", "tokens", "bytes")),
         "memory_of": of,
     }
-
-
-def _place(point: Point) -> Point:
-    return {name: point.get(name) for name in ("step", "seconds", "tokens")}
-
-
-def _points(job: Job) -> tuple[list[Point], list[Point]]:
-    """Seconds count while a trainer runs: neither loading, nor a pause, nor the way to another machine."""
-    curve: dict[int, Point] = {}
-    memory: list[Point] = []
-    began: datetime | None = None
-    before, latest = 0.0, {"step": 0, "seconds": 0.0, "tokens": 0}
-    for kind, at, data in _told(job):
-        if kind == "plan":
-            step = data.get("resumed_from_step") or 0
-            curve = {one: point for one, point in curve.items() if one <= step}
-            memory = [sample for sample in memory if sample["step"] <= step] if step else []
-            latest = _place(curve[max(curve)]) if curve else {"step": 0, "seconds": 0.0, "tokens": 0}
-            began, before = at, latest["seconds"]
-        if began is None:  # the memory while the model loads has no place on these axes
-            continue
-        seconds = before + max(0.0, (at - began).total_seconds())
-        if kind == "metrics":
-            tokens = data.get("tokens_seen", latest["tokens"])
-            latest = {"step": data["step"], "seconds": round(seconds, 2), "tokens": tokens}
-            curve[data["step"]] = {**curve.get(data["step"], {}), **data, **latest}
-        elif kind == "memory":
-            memory.append({**data, "seconds": round(seconds, 2), "tokens": latest["tokens"]})
-    return [curve[step] for step in sorted(curve)], memory
-
-
-def _told(job: Job) -> Iterator[tuple[str, datetime, Point]]:
-    rows = JobEvent.objects.filter(job=job.pk, kind__in=("plan", "metrics", "memory")).order_by("cursor")
-    for kind, at, text in rows.annotate(text=Cast("data", TextField())).values_list("kind", "at", "text").iterator():
-        yield kind, at, orjson.loads(text)
 
 
 def _groups(points: list[Point]) -> Iterator[list[Point]]:

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from webapp.jobs.method_tags import OBJECTIVES, precision_words
+from webapp.jobs.method_tags import precision_words
 from webapp.jobs.models import Job
 from webapp.jobs.spec_fields import as_text
+from worker.contract.objective import NAMES
 from worker.contract.spec import FinetuneSpec
 
 BLOCKS = ("objective", "lora", "optimizer", "training", "data", "plan")
@@ -47,7 +48,7 @@ def _told(job: Job, spec: FinetuneSpec) -> Iterator[Told]:
     yield "Base model is kept in", "quantization", precision_words(spec)
     yield "What is trained", "finetuning_type", "every weight" if spec.is_full else "a LoRA adapter"
     yield "Dataset", "dataset", str(job.dataset_version)
-    yield "Objective", "objective", OBJECTIVES[spec.objective.kind]
+    yield "Objective", "objective", NAMES[spec.objective.kind]
     for block in BLOCKS:
         if not (spec.is_full and block == OF_ADAPTERS):
             yield from _of_block(block, getattr(spec, block))

@@ -8,6 +8,7 @@ from webapp.jobs import evidence
 from webapp.jobs.evidence import MemoryCurve, Rows
 from webapp.jobs.fixes import Fix, Situation, fixes_of
 from webapp.jobs.models import Job, JobEvent
+from webapp.jobs.stored_spec import read_spec
 from worker.contract.plan import PassPlan
 from worker.contract.spec import FinetuneSpec
 
@@ -200,9 +201,10 @@ def fixes_for(job: Job) -> tuple[Fix, ...]:
     """Only changes that this job does not have yet, and that could help with how it failed."""
     failure = job.failure or {}
     cause = CAUSES.get(str(failure.get("cause")))
-    if cause is None or not cause.fixes:
+    spec = read_spec(job.spec)
+    if cause is None or not cause.fixes or spec is None:
         return ()
-    return fixes_of(situation_of(job), _that_help(cause.fixes, str(failure.get("cause")), str(failure.get("message", ""))))
+    return fixes_of(situation_of(job, spec), _that_help(cause.fixes, str(failure.get("cause")), str(failure.get("message", ""))))
 
 
 def fix_named(job: Job, key: str) -> Fix | None:
@@ -210,8 +212,7 @@ def fix_named(job: Job, key: str) -> Fix | None:
     return next((fix for fix in fixes_for(job) if fix.key == key), None)
 
 
-def situation_of(job: Job) -> Situation:
-    spec = FinetuneSpec.model_validate(job.spec)
+def situation_of(job: Job, spec: FinetuneSpec) -> Situation:
     shape = job.base_model.shape or {}
     return Situation(spec, _smallest_plan(job, spec), int(shape.get("max_position_embeddings", LONGEST_UNKNOWN)))
 

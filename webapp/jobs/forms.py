@@ -14,7 +14,7 @@ from webapp.accounts.permissions import visible_to
 from webapp.catalog.models import BaseModel
 from webapp.catalog.selectors import usable_models
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.choices import FULL, METHODS, OBJECTIVES, Choice, format_words, quantization_kind
+from webapp.jobs.choices import FULL, METHODS, OBJECTIVES, Choice, quantization_kind
 from webapp.jobs.controls_text import controls_of_blocks
 from webapp.jobs.form_sections import DECIDING, SECTION_NEEDS, SECTIONS, Needs, Section, fields_of, kinds_needed, needs_of
 from webapp.jobs.models import Priority
@@ -25,6 +25,7 @@ from webapp.jobs.spec_errors import plain_errors
 from webapp.jobs.spec_fields import GROUPS, SpecField, as_text, form_field, spec_fields
 from webapp.pools.models import WorkerPool
 from worker.contract.model_shape import BaseModelRef
+from worker.contract.objective import rows_in_words
 from worker.contract.spec import FinetuneSpec
 
 NO_MODEL = BaseModelRef(kind="example", name_or_path="none chosen")  # lets the other settings be checked meanwhile
@@ -35,7 +36,7 @@ CHOOSE = {"required": "Choose one.", "invalid_choice": "This one cannot be chose
 
 class VersionChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic for the type checker only
     def label_from_instance(self, version: Any) -> str:
-        return f"{version} · {version.rows:,} rows · {format_words(version.format)}"
+        return f"{version} · {version.rows:,} rows · {rows_in_words(version.format)}"
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from webapp.jobs.machines import lacks_disk, need_of
 from webapp.jobs.models import Job
 from webapp.jobs.pool_now import PoolNow
 from webapp.jobs.reservations import blocked_heads, reservation
+from webapp.jobs.stored_spec import read_spec
 from webapp.jobs.turns import must_avoid
 from webapp.pools.fit import Card, Machine, Need
 from webapp.pools.models import Worker
 from webapp.templatetags.units import size
 from worker.contract.orders import Claim
-from worker.contract.spec import FinetuneSpec
 
 
 def hold_up(job: Job, pool: PoolNow) -> str:
     """Without a full stop. At least one worker of the pool is online."""
-    need = need_of(job, spec=_readable(job))
+    need = need_of(job, spec=read_spec(job.spec))
     able = [worker for worker in pool.online if worker.protocol >= job.protocol]
     with_slots = [worker for worker in able if pool.machine(worker).free_slots]
     if not with_slots:
@@ -27,13 +27,6 @@ def hold_up(job: Job, pool: PoolNow) -> str:
         return next(filter(None, told), "") or _narrow(job, [pool.machine(worker) for worker in with_slots])
     reasons = [_closed(job, worker, pool) for worker in roomy]
     return reasons[0] if all(reasons) else f"a worker of pool {job.pool.name} takes it within seconds"
-
-
-def _readable(job: Job) -> FinetuneSpec | None:
-    try:
-        return FinetuneSpec.model_validate(job.spec)
-    except ValueError:
-        return None
 
 
 def _all_busy(job: Job, slots: int) -> str:

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from pydantic import ValidationError
-
+from webapp.jobs.stored_spec import read_spec
+from worker.contract.objective import NAMES
 from worker.contract.quantization import BitsAndBytes4Bit, BitsAndBytes8Bit
 from worker.contract.spec import FinetuneSpec
 
-OBJECTIVES = {"sft": "SFT", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO", "reward": "Reward model"}
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
@@ -28,21 +27,13 @@ def method_tag(spec: FinetuneSpec) -> str:
 def tags_of(spec: FinetuneSpec) -> list[str]:
     gpus = spec.plan.num_processes
     several = [f"{gpus} GPUs{', split' if spec.plan.fsdp else ''}"] if gpus > 1 else []
-    return [method_tag(spec), OBJECTIVES[spec.objective.kind], compute_type(spec), *several]
-
-
-def read_spec(stored: dict[str, Any]) -> FinetuneSpec | None:
-    """None when today's contract cannot read it."""
-    try:
-        return FinetuneSpec.model_validate(stored)
-    except ValidationError:
-        return None
+    return [method_tag(spec), NAMES[spec.objective.kind], compute_type(spec), *several]
 
 
 def stored_tags(stored: dict[str, Any]) -> tuple[str, str]:
     """(method, objective) of a stored spec for a list; empty when it cannot be read."""
     spec = read_spec(stored)
-    return (method_tag(spec), OBJECTIVES[spec.objective.kind]) if spec else ("", "")
+    return (method_tag(spec), NAMES[spec.objective.kind]) if spec else ("", "")
 
 
 def precision_words(spec: FinetuneSpec) -> str:

@@ -1,17 +1,14 @@
 """LoRA against QLoRA: two jobs that differ in nothing but the precision of the frozen base model. Decision 0036."""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 from django.db import transaction
 
 from webapp.accounts.models import User
-from webapp.catalog.models import BaseModel
-from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, JobStatus, Priority
-from webapp.jobs.services import NAME_CHARS, JobRefused, submit_job, submitted_before
-from webapp.pools.models import WorkerPool
+from webapp.jobs.services import NAME_CHARS, JobRefused, Parts, submit_job, submitted_before
+from webapp.jobs.stored_spec import UNREADABLE, need_spec, read_spec
 from worker.contract.quantization import BitsAndBytes4Bit, Quantization, Unquantized
 from worker.contract.spec import FinetuneSpec
 
@@ -46,27 +43,17 @@ def _quantization(stored: Quantization, method: TwinMethod) -> Quantization:
 
 
 def submit_pair(
-    *,
-    user: User,
-    name: str,
-    pool: WorkerPool,
-    base_model: BaseModel,
-    dataset_version: DatasetVersion,
-    spec: FinetuneSpec,
-    priority: int = Priority.NORMAL,
-    submission_key: str = "",
-    submission_hash: str = "",
+    *, name: str, spec: FinetuneSpec, submission_key: str = "", submission_hash: str = "", **parts: Unpack[Parts]
 ) -> Pair:
     """Both jobs or, raising JobRefused, none. The same `submission_key` again is the same pair."""
     wide, narrow = at_precision(spec, "LoRA"), at_precision(spec, "QLoRA")
-    submit = partial(submit_job, user=user, pool=pool, base_model=base_model, dataset_version=dataset_version, priority=priority)
     with transaction.atomic():
-        lora = submitted_before(user, key=submission_key, digest=submission_hash) or submit(
-            name=_named(name, "LoRA"), spec=wide, submission_key=submission_key, submission_hash=submission_hash
+        lora = submitted_before(parts["user"], key=submission_key, digest=submission_hash) or submit_job(
+            name=_named(name, "LoRA"), spec=wide, submission_key=submission_key, submission_hash=submission_hash, **parts
         )
         if lora.is_replayed:
             return Pair(lora, _second_of(lora))
-        return Pair(lora, submit(name=_named(name, "QLoRA"), spec=narrow, paired_with=lora))
+        return Pair(lora, submit_job(name=_named(name, "QLoRA"), spec=narrow, paired_with=lora, **parts))
 
 
 def _second_of(first: Job) -> Job:
@@ -98,7 +85,10 @@ def twin_of(job: Job) -> Job | None:
 
 def why_no_twin(job: Job, *, by: User) -> str:
     """Why this user cannot run the other one of a pair; empty: they can."""
-    if FinetuneSpec.model_validate(job.spec).is_full:
+    spec = read_spec(job.spec)
+    if spec is None:
+        return UNREADABLE
+    if spec.is_full:
         return FULL
     if by.team_id != job.team_id:
         return f"Only members of team {job.team.name} run its twin, since both belong to one team. Clone the job for your own."
@@ -116,7 +106,7 @@ def run_twin(job: Job, *, by: User) -> Job:
         if twin is not None and twin.status not in GAVE_UP:
             twin.is_replayed = True
             return twin
-        spec = FinetuneSpec.model_validate(job.spec)
+        spec = need_spec(job.spec)
         method = twin_method(spec)
         assert method is not None  # refused above
         return submit_job(

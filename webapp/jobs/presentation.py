@@ -17,13 +17,14 @@ from webapp.jobs.execution_told import ExecutionTold, execution_told
 from webapp.jobs.failure_cards import FailureCard, card_for
 from webapp.jobs.loading_text import loading_snippet
 from webapp.jobs.memory_story import MemoryStory, memory_story
-from webapp.jobs.method_tags import read_spec, tags_of
+from webapp.jobs.method_tags import tags_of
 from webapp.jobs.models import ENDED_JOB, Attempt, Job, JobStatus
 from webapp.jobs.pairs import GAVE_UP, twin_method, twin_of, why_no_twin
 from webapp.jobs.selectors import ahead_of, queue_position
 from webapp.jobs.settings_table import SettingGroup, settings_table
 from webapp.jobs.stages import Stage, seconds_between, stages_of, waits_of
 from webapp.jobs.state_told import state_sentence
+from webapp.jobs.stored_spec import UNREADABLE, read_spec
 from webapp.jobs.told import Told
 from webapp.jobs.waiting import StartRange, expected_start, waiting_reason, why_no_start
 from worker.contract.events import Results
@@ -54,8 +55,12 @@ class JobPage:
     tab: str
 
     @cached_property
-    def spec(self) -> FinetuneSpec:
-        return FinetuneSpec.model_validate(self.job.spec)
+    def spec(self) -> FinetuneSpec | None:
+        return read_spec(self.job.spec)
+
+    @property
+    def unreadable(self) -> str:
+        return "" if self.spec else UNREADABLE
 
     @property
     def progress(self) -> Mapping[str, Any]:
@@ -64,7 +69,7 @@ class JobPage:
 
     @property
     def tags(self) -> list[str]:
-        return tags_of(self.spec)
+        return tags_of(self.spec) if self.spec else []
 
     @property
     def tabs(self) -> list[Tab]:
@@ -187,7 +192,7 @@ class JobPage:
 
     @property
     def twin_method(self) -> str:
-        return twin_method(self.spec) or ""
+        return (twin_method(self.spec) or "") if self.spec else ""
 
     @property
     def pair_address(self) -> str:
@@ -209,11 +214,11 @@ class JobPage:
 
     @property
     def snippet(self) -> str:
-        return loading_snippet(self.spec)
+        return loading_snippet(self.spec) if self.spec else ""
 
     @property
     def setting_groups(self) -> list[SettingGroup]:
-        return settings_table(self.spec)
+        return settings_table(self.spec) if self.spec else []
 
     @property
     def seconds(self) -> float | None:

@@ -1,6 +1,6 @@
 """Submit, cancel, pause, resume, retry, change the priority: what a user may do to a job."""
 
-from typing import NoReturn, cast
+from typing import NoReturn, NotRequired, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
 
@@ -16,10 +16,9 @@ from webapp.jobs.machines import memory_of
 from webapp.jobs.models import ENDED_JOB, OPEN_ATTEMPT, Checkpoint, Job, JobStatus, Priority
 from webapp.jobs.refusals import JobRefused as JobRefused
 from webapp.jobs.spec_checks import refusals
+from webapp.jobs.stored_spec import need_spec
 from webapp.pools.models import WorkerPool
-from worker.contract.dataset import RowFormat
 from worker.contract.model_shape import BaseModelRef
-from worker.contract.objective import why_not_learned
 from worker.contract.protocols import protocol_of
 from worker.contract.spec import FinetuneSpec
 
@@ -33,44 +32,51 @@ def reference_to(model: BaseModel) -> BaseModelRef:
     return BaseModelRef(kind=model.source, name_or_path=model.name_or_path, revision=model.revision or None)
 
 
+class Parts(TypedDict):
+    """Who submits a job, and what it is made of beside its name and its settings: the same for both jobs of a pair."""
+
+    user: User
+    pool: WorkerPool
+    base_model: BaseModel
+    dataset_version: DatasetVersion
+    priority: NotRequired[int]
+
+
 def submit_job(
     *,
-    user: User,
     name: str,
-    pool: WorkerPool,
-    base_model: BaseModel,
-    dataset_version: DatasetVersion,
     spec: FinetuneSpec,
-    priority: int = Priority.NORMAL,
     starts_from: Checkpoint | None = None,
     cloned_from: Job | None = None,
     paired_with: Job | None = None,
     submission_key: str = "",
     submission_hash: str = "",
+    **parts: Unpack[Parts],
 ) -> Job:
     """Stores the job as queued and rings its pool after the commit. Raises JobRefused.
 
     The same `submission_key` of the same user again is the same job, if the rest is the same too.
     """
+    user, model, version = parts["user"], parts["base_model"], parts["dataset_version"]
     known = submitted_before(user, key=submission_key, digest=submission_hash)
     if known is not None:
         return known
     name = name.strip()
     _check_name(name)
-    _check_parts(user, base_model, dataset_version, spec)
+    _check_parts(user, model, version, spec)
     most = Priority.URGENT if user.is_admin else Priority.HIGH
     job = Job(
         team=user.team,
         owner=user,
         name=name,
-        pool=pool,
-        base_model=base_model,
-        dataset_version=dataset_version,
-        spec=spec.model_copy(update={"base_model": reference_to(base_model)}).model_dump(mode="json"),
-        priority=min(priority, most),
+        pool=parts["pool"],
+        base_model=model,
+        dataset_version=version,
+        spec=spec.model_copy(update={"base_model": reference_to(model)}).model_dump(mode="json"),
+        priority=min(parts.get("priority", Priority.NORMAL), most),
         protocol=protocol_of(spec),
         slots=spec.plan.num_processes,
-        memory_bytes=memory_of(spec, model=base_model, version=dataset_version),
+        memory_bytes=memory_of(spec, model=model, version=version),
         starts_from=starts_from,
         cloned_from=cloned_from,
         paired_with=paired_with,
@@ -79,7 +85,7 @@ def submit_job(
     )
     _check_start(job)
     try:
-        return _queue(job, why=f"Submitted to pool {pool.name}.", by=user)
+        return _queue(job, why=f"Submitted to pool {job.pool.name}.", by=user)
     except IntegrityError:  # the same request came twice at once: the constraint let one through
         known = submitted_before(user, key=submission_key, digest=submission_hash)
         if known is None:
@@ -130,8 +136,6 @@ def _check_parts(user: User, model: BaseModel, version: DatasetVersion, spec: Fi
         raise JobRefused("There is no such dataset.", field="dataset_version")
     if version.state != DatasetVersion.State.READY:
         raise JobRefused(f"{version} cannot be trained on: {version.get_state_display().lower()}.", field="dataset_version")
-    if version.format and (why_not := why_not_learned(spec.objective.kind, cast(RowFormat, version.format))):
-        raise JobRefused(why_not, field="dataset_version")
     if model.state == BaseModel.State.BROKEN:
         raise JobRefused(f"{model.name} cannot be used: {model.problem}", field="base_model")
     if refused := next(refusals(spec, model=model, version=version), None):
@@ -229,7 +233,7 @@ def retry_job(job: Job, *, by: User, from_checkpoint: bool) -> Job:
     checkpoint = newest_checkpoint(job) if from_checkpoint else None
     if from_checkpoint and checkpoint is None:
         raise JobRefused("No checkpoint of this job is kept any more. Retry it from the beginning.", code="conflict")
-    _check_parts(job.owner, job.base_model, job.dataset_version, FinetuneSpec.model_validate(job.spec))
+    _check_parts(job.owner, job.base_model, job.dataset_version, need_spec(job.spec))
     same = ("team", "owner", "pool", "base_model", "dataset_version", "spec", "slots", "memory_bytes", "protocol")
     retry = Job(
         **{name: getattr(job, name) for name in same}, name=_retried_name(job.name), cloned_from=job, starts_from=checkpoint

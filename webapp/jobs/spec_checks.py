@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.choices import wrong_format
 from webapp.jobs.refusals import JobRefused
 from worker.contract.model_shape import ModelShape
+from worker.contract.objective import why_not_learned
 from worker.contract.sharing import why_not_shared
 from worker.contract.spec import FinetuneSpec
 from worker.contract.untrainable import why_not_trained
@@ -14,8 +14,8 @@ from worker.contract.untrainable import why_not_trained
 
 def refusals(spec: FinetuneSpec, *, model: BaseModel | None, version: DatasetVersion | None) -> Iterator[JobRefused]:
     """One for each field that is wrong; parts that are not chosen yet rule nothing out."""
-    if version and (sentence := wrong_format(spec.objective.kind, rows_format=version.format, dataset=str(version))):
-        yield JobRefused(sentence, field="dataset_version")
+    if version and version.format and (unfit := why_not_learned(spec.objective.kind, version.format, dataset=str(version))):
+        yield JobRefused(f"{unfit.sentence} {unfit.advice}", field="dataset_version")
     if untrainable := why_not_trained(spec):
         yield JobRefused(f"{untrainable.sentence} {untrainable.advice}", field=untrainable.path)
     if why_not := why_not_shared(spec, num_processes=spec.plan.num_processes):

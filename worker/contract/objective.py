@@ -1,6 +1,6 @@
 """What is learned from the rows: one block for each of TRL's trainers, with the fields of its config."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -76,31 +76,41 @@ ACCEPTED_FORMATS: dict[str, tuple[RowFormat, ...]] = {
     "reward": ("preference",),
 }
 """Rows that an objective can learn from; KTO takes a pair apart into a good and a bad answer."""
-NAMES: dict[str, str] = {"sft": "SFT", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO", "reward": "reward modelling"}
+NAMES: dict[str, str] = {"sft": "SFT", "dpo": "DPO", "orpo": "ORPO", "kto": "KTO", "reward": "Reward model"}
 ROWS_IN_WORDS: dict[RowFormat, str] = {
-    "messages": "chats",
-    "prompt_completion": "prompts with a completion",
+    "messages": "conversations",
+    "prompt_completion": "prompts with completions",
     "text": "plain text",
-    "preference": "preference pairs (a chosen and a rejected answer)",
-    "unpaired_preference": "single answers marked good or bad",
+    "preference": "pairs of a chosen and a rejected answer",
+    "unpaired_preference": "answers marked good or bad",
 }
 
 
-def why_not_learned(kind: str, format: RowFormat) -> str:
-    """A sentence that says which objectives fit rows of this format; empty when this one does."""
-    if format in ACCEPTED_FORMATS[kind]:
-        return ""
-    fitting = [NAMES[other] for other, formats in ACCEPTED_FORMATS.items() if format in formats]
-    wanted = " or ".join(ROWS_IN_WORDS[each] for each in ACCEPTED_FORMATS[kind])
-    return (
-        f"{NAMES[kind]} cannot learn from {ROWS_IN_WORDS[format]}: it needs {wanted}. "
-        f"{_listed(fitting)} {'learns' if len(fitting) == 1 else 'learn'} from this dataset."
+class NotLearned(NamedTuple):
+    sentence: str
+    advice: str
+
+
+def why_not_learned(kind: str, format: str, *, dataset: str = "the dataset") -> NotLearned | None:
+    """Why the objective cannot learn from rows of this format, and what would; None when it can."""
+    accepted = ACCEPTED_FORMATS[kind]
+    if format in accepted:
+        return None
+    wanted = _either([ROWS_IN_WORDS[each] for each in accepted])
+    others = [NAMES[other] for other, formats in ACCEPTED_FORMATS.items() if format in formats]
+    instead = f", or {_either(others)} for this one" if others else ""
+    return NotLearned(
+        f"{NAMES[kind]} learns from {wanted}; {dataset} has {rows_in_words(format)}.", f"Choose another dataset{instead}."
     )
 
 
-def _listed(names: list[str]) -> str:
-    joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return joined[0].upper() + joined[1:]
+def _either(words: list[str]) -> str:
+    return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
+
+
+def rows_in_words(format: str) -> str:
+    """A stored format may be of a later version, and have no words here."""
+    return next((words for known, words in ROWS_IN_WORDS.items() if known == format), format.replace("_", " "))
 
 
 def sequences_of(kind: str) -> int:

@@ -101,8 +101,8 @@ def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedD
 
 
 def check_fits(spec: FinetuneSpec, *, format: RowFormat) -> None:
-    if why_not := why_not_learned(spec.objective.kind, format):
-        raise RunFailed("bad_data", why_not, advice="Choose another objective, or a dataset that has what this one needs.")
+    if unfit := why_not_learned(spec.objective.kind, format):
+        raise RunFailed("bad_data", unfit.sentence, advice=unfit.advice)
 
 
 def read_usable_rows(path: Path) -> tuple[list[NumberedRow], list[RowProblem]]:

@@ -28,9 +28,9 @@ def test_it_works(cast: Cast, objective: Objective, format: str) -> None:
 @pytest.mark.parametrize(
     ("objective", "format", "said"),
     [
-        (Dpo(), "messages", "SFT learns from this dataset."),
-        (Sft(), "preference", "DPO, ORPO, KTO and reward modelling learn from this dataset."),
-        (Reward(), "unpaired_preference", "KTO learns from this dataset."),
+        (Dpo(), "messages", "or SFT for this one."),
+        (Sft(), "preference", "or DPO, ORPO, KTO or Reward model for this one."),
+        (Reward(), "unpaired_preference", "has answers marked good or bad. Choose another dataset, or KTO for this one."),
     ],
 )
 def test_data_of_another_objective_is_refused(cast: Cast, objective: Objective, format: str, said: str) -> None:

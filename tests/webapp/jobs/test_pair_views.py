@@ -51,8 +51,13 @@ class TestPairOfTheForm:
         assert signed_in(cast.charlie).post("/jobs/pair", posted(cast)).status_code == 422
         assert not Job.objects.exists()
 
-    def test_looking_makes_nothing(self, cast: Cast):
-        assert signed_in(cast.alice).get("/jobs/pair").status_code == 405
+    def test_looking_makes_nothing_and_leads_to_the_form(self, cast: Cast):
+        answer = signed_in(cast.alice).get("/jobs/pair")
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/jobs/new")
+        assert not Job.objects.exists()
+
+    def test_only_reading_and_sending_are_ways_to_ask(self, cast: Cast):
+        assert signed_in(cast.alice).put("/jobs/pair").status_code == 405
 
 
 class TestTwinOfAJob:

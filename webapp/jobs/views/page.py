@@ -1,5 +1,7 @@
 """One job: live, its events, its checkpoints, its log, its configuration."""
 
+import json
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -12,7 +14,6 @@ from webapp.jobs.spec_python import as_python
 from webapp.jobs.spec_text import as_json, as_yaml
 from webapp.jobs.told import told_events
 from webapp.jobs.views.finding import job_or_404
-from worker.contract.spec import FinetuneSpec
 
 
 @require_GET
@@ -40,8 +41,10 @@ def job_logs(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def job_config(request: HttpRequest, pk: int) -> HttpResponse:
     job = job_or_404(request, pk)
-    spec = FinetuneSpec.model_validate(job.spec)
+    page = job_page(job, user_of(request), tab="config")
+    if page.spec is None:
+        return render(request, "jobs/config_unread.html", {"page": page, "json": json.dumps(job.spec, indent=2)})
     version = job.dataset_version
-    python = as_python(spec, dataset_file=version.file_name, rows_format=version.format)
-    texts = {"yaml": as_yaml(spec), "json": as_json(spec), "python": python}
-    return render(request, "jobs/config.html", {"page": job_page(job, user_of(request), tab="config"), **texts})
+    python = as_python(page.spec, dataset_file=version.file_name, rows_format=version.format)
+    texts = {"yaml": as_yaml(page.spec), "json": as_json(page.spec), "python": python}
+    return render(request, "jobs/config.html", {"page": page, **texts})

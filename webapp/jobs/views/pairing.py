@@ -5,7 +5,7 @@ import hashlib
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp.accounts.requests import user_of
 from webapp.jobs.comparison import compare_address
@@ -18,9 +18,14 @@ from webapp.jobs.views.submission import form_page
 UNSIGNED = ("csrfmiddlewaretoken", "pair")
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def job_pair(request: HttpRequest) -> HttpResponse:
-    """`pair` is a word that was made with the page: a second click with the same settings is the same pair."""
+    """`pair` is a word that was made with the page: a second click with the same settings is the same pair.
+
+    A form that was refused stands at this address: who asks for it anew, or signs in on the way, gets an empty one.
+    """
+    if request.method != "POST":
+        return redirect("job-new")
     form = NewJobForm(request.POST, user=user_of(request))
     pair = _submit(request, form) if form.is_valid() else None
     if pair is None:

@@ -136,25 +136,25 @@ def measures(run: RunDirectory) -> dict[tuple[int, str], float]:
 @pytest.mark.parametrize(
     ("kind", "rows", "said"),
     [
-        ("dpo", ROWS, "DPO cannot learn from chats: it needs preference pairs"),
-        ("orpo", MARKED, "ORPO cannot learn from single answers marked good or bad"),
-        ("reward", MARKED, "KTO learns from this dataset"),
-        ("kto", ROWS, "SFT learns from this dataset"),
+        ("dpo", ROWS, "DPO learns from pairs of a chosen and a rejected answer; the dataset has conversations."),
+        ("orpo", MARKED, "the dataset has answers marked good or bad."),
+        ("reward", MARKED, "or KTO for this one."),
+        ("kto", ROWS, "or SFT for this one."),
     ],
 )
 def test_data_for_another_objective_is_refused(tmp_path: Path, tiny_model: Path, kind: str, rows: Any, said: str) -> None:
     run = run_of(tmp_path / "run", model=tiny_model, kind=kind, rows=rows)
     assert train(run) == 1
     assert failed(run).cause == "bad_data"
-    assert said in failed(run).message
+    assert said in f"{failed(run).message} {failed(run).advice}"
 
 
 def test_pairs_for_sft_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     run = write_run(tmp_path / "run", model=tiny_model, rows=PAIRS)
     assert train(run) == 1
     assert failed(run).cause == "bad_data"
-    assert "SFT cannot learn from preference pairs (a chosen and a rejected answer)" in failed(run).message
-    assert "DPO, ORPO, KTO and reward modelling learn from this dataset." in failed(run).message
+    assert failed(run).message.endswith("the dataset has pairs of a chosen and a rejected answer.")
+    assert failed(run).advice == "Choose another dataset, or DPO, ORPO, KTO or Reward model for this one."
 
 
 def test_nothing_left_after_cutting(tmp_path: Path, tiny_model: Path) -> None:
