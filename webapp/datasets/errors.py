@@ -51,6 +51,14 @@ class SameBytes(DatasetRefusal):
         super().__init__(f"This is the same file as version {number}, byte for byte. There is nothing new to add.")
 
 
+class VersionInUse(DatasetRefusal):
+    field = ""
+    status = 409
+
+    def __init__(self, users: Sequence[str]) -> None:
+        super().__init__(f"This version stays: it is used by {', '.join(users)}. What was made of it must remain known.")
+
+
 class DatasetInUse(DatasetRefusal):
     field = ""
     status = 409

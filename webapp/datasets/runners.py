@@ -5,6 +5,8 @@ from typing import Any
 from django.db import transaction
 
 from webapp.datasets.arriving import Arrived, Checked, check_files, seconds_for
+from webapp.datasets.derived import TRANSFORM, run_transform
+from webapp.datasets.differences import DIFF, run_diff
 from webapp.datasets.models import DatasetTask, DatasetVersion
 from webapp.datasets.processes import Say, TaskFailed
 from webapp.datasets.services import CHECK
@@ -30,4 +32,4 @@ def _keep(version: DatasetVersion, checked: Checked) -> None:
         DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.CHECKING).update(**checked.findings())
 
 
-RUNNERS: dict[str, Run] = {CHECK: run_check}
+RUNNERS: dict[str, Run] = {CHECK: run_check, TRANSFORM: run_transform, DIFF: run_diff}

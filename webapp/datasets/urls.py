@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webapp.datasets.views import reading, writing
+from webapp.datasets.views import comparing, deriving, reading, writing
 
 urlpatterns = [
     path("", reading.dataset_list, name="dataset-list"),
@@ -14,6 +14,12 @@ urlpatterns = [
     path("<int:pk>/versions/add/", writing.version_upload, name="dataset-version-add"),
     path("<int:pk>/versions/<int:number>/file/", reading.version_download, name="dataset-file"),
     path("<int:pk>/versions/<int:number>/check/", writing.version_check, name="dataset-version-check"),
+    path("<int:pk>/versions/<int:number>/clean/", deriving.version_clean, name="dataset-clean"),
+    path("<int:pk>/versions/<int:number>/split/", deriving.version_split, name="dataset-split"),
+    path("<int:pk>/versions/<int:number>/sample/", deriving.version_sample, name="dataset-sample"),
+    path("<int:pk>/versions/<int:number>/merge/", deriving.version_merge, name="dataset-merge"),
+    path("<int:pk>/versions/<int:number>/delete/", deriving.version_delete, name="dataset-version-delete"),
+    path("<int:pk>/versions/<int:number>/changes/", comparing.version_changes, name="dataset-changes"),
     path("<int:pk>/rename/", writing.dataset_rename, name="dataset-rename"),
     path("<int:pk>/delete/", writing.dataset_delete, name="dataset-delete"),
 ]

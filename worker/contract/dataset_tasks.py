@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from worker.contract.derived import DiffTask, TransformTask
 from worker.contract.message import Message
 
 ROWS_FILE = "rows.parquet"
@@ -42,4 +43,4 @@ class CheckTask(Message):
     """worker.contract.mapping.Mapping, where somebody chose which column is which."""
 
 
-RowsTask = Annotated[CheckTask, Field(discriminator="kind")]
+RowsTask = Annotated[CheckTask | TransformTask | DiffTask, Field(discriminator="kind")]

@@ -12,9 +12,11 @@ from worker.contract.dataset_tasks import RowsTask
 from worker.contract.message import Message
 from worker.contract.rows_report import FileRefusal, RowsReport
 from worker.rows.checking import check_files
+from worker.rows.diffing import diff
 from worker.rows.limits import limit_this_process
+from worker.rows.transforms import transform
 
-DO: dict[str, Callable[..., Message]] = {"check": check_files}
+DO: dict[str, Callable[..., Message]] = {"check": check_files, "transform": transform, "diff": diff}
 """By kind of task: (task, folder=) -> report."""
 
 

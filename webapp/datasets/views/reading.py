@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from webapp.accounts.permissions import may_change
 from webapp.accounts.requests import user_of
+from webapp.datasets.derive_forms import derive_forms
+from webapp.datasets.exporting import as_jsonl
 from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
+from webapp.datasets.lineage import history_of
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.samples import SAMPLES
 from webapp.datasets.selectors import (
@@ -67,6 +73,7 @@ def detail_page(
     *,
     tab: str = "preview",
     form: VersionForm | None = None,
+    derive_form: Form | None = None,
     error: Any = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -90,6 +97,8 @@ def detail_page(
         "rename_form": RenameForm(initial={"name": dataset.name}),
         "error": error,
     }
+    if tab == "versions":
+        context |= {"history": history_of(dataset), "derive": derive_forms(user, version, given=derive_form)}
     return render(request, "datasets/detail.html", context, status=status)
 
 
@@ -109,9 +118,17 @@ def _version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
 
 
 @require_safe
-def version_download(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    """The file as it was uploaded; as an attachment, whatever it holds."""
+def version_download(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
+    """The file as it was uploaded; as an attachment, whatever it holds. The rows themselves where no one file was uploaded."""
     version = get_object_or_404(dataset_of(request, pk).versions, number=number)
+    if version.rows_sha256 and (not version.sha256 or version.files.count() > 1):
+        return _rows_download(version)
     if not version.path.is_file():
         raise Http404("The file of this version is not in the data folder any more.")
     return SendFile(version.path, content_type="application/octet-stream", name=version.file_name)
+
+
+def _rows_download(version: DatasetVersion) -> StreamingHttpResponse:
+    name = f"{version.dataset.name} v{version.number}.jsonl"
+    headers = {"Content-Disposition": content_disposition_header(True, name) or "attachment"}
+    return StreamingHttpResponse(as_jsonl(version.rows_path), content_type="application/jsonl", headers=headers)

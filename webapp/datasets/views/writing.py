@@ -30,7 +30,7 @@ def dataset_upload(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def version_upload(request: HttpRequest, pk: int) -> HttpResponse:
-    dataset = _own(request, pk)
+    dataset = own_dataset(request, pk)
     form = VersionForm(request.POST, request.FILES)
     if not form.is_valid():
         return detail_page(request, dataset, tab="versions", form=form, status=422)
@@ -45,7 +45,7 @@ def version_upload(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def dataset_rename(request: HttpRequest, pk: int) -> HttpResponse:
-    dataset = _own(request, pk)
+    dataset = own_dataset(request, pk)
     form = RenameForm(request.POST)
     if not form.is_valid():
         return detail_page(request, dataset, error=form.errors["name"][0], status=422)
@@ -58,7 +58,7 @@ def dataset_rename(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def version_check(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    dataset = _own(request, pk)
+    dataset = own_dataset(request, pk)
     version = DatasetVersion.objects.filter(dataset=dataset, number=number).first()
     if version:
         check_again(version)
@@ -67,7 +67,7 @@ def version_check(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 
 @require_POST
 def dataset_delete(request: HttpRequest, pk: int) -> HttpResponse:
-    dataset = _own(request, pk)
+    dataset = own_dataset(request, pk)
     try:
         delete_dataset(dataset, by=user_of(request))
     except DatasetRefusal as refusal:
@@ -76,7 +76,7 @@ def dataset_delete(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("dataset-list")
 
 
-def _own(request: HttpRequest, pk: int) -> Dataset:
+def own_dataset(request: HttpRequest, pk: int) -> Dataset:
     """A team-mate sees the dataset, and that it is not theirs to change; a stranger finds nothing."""
     dataset = dataset_of(request, pk)
     if not may_change(user_of(request), dataset):
