@@ -14,6 +14,7 @@ from tests.faults.scripted_worker import ScriptedWorker
 from webapp.adapters.models import Adapter
 from webapp.jobs.services import JobRefused, cancel_job, pause_job
 from webapp.pools.models import Worker, WorkerPool
+from worker.contract import PROTOCOL
 
 CLOCKS = Clocks(lease=4)
 RELEASED = Path(__file__).with_name("worker-0.1.0.tar.gz")
@@ -63,7 +64,7 @@ def test_f45_a_worker_is_upgraded_in_mid_job(cluster: Cluster, pool: WorkerPool,
     agent.start(PYTHONPATH=str(agent.folder))
     assert cluster.wait_for(job).status == "succeeded"
     assert cluster.statuses(job)[-1] == "succeeded"
-    assert Worker.objects.get(pk=agent.worker_id).protocol == 3
+    assert Worker.objects.get(pk=agent.worker_id).protocol == PROTOCOL
 
 
 @pytest.mark.parametrize("protocol", [0, 99])

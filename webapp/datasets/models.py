@@ -6,6 +6,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db import models
 
+OLD_SHAPES = (None, "messages", "prompt_completion", "text")
+
 
 class Dataset(models.Model):
     team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="datasets")
@@ -73,6 +75,24 @@ class DatasetVersion(models.Model):
     def path(self) -> Path:
         """The source, of a version that has one file."""
         return stored_path(self.sha256)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Rows of each split."""
+        told: dict[str, int] = (self.report or {}).get("splits") or {}
+        return told
+
+    @property
+    def train_rows(self) -> int:
+        return self.splits.get("train", self.rows) if self.splits else self.rows
+
+    @property
+    def is_plain_jsonl(self) -> bool:
+        """Whether a worker that knows no rows files can read the one source as it is."""
+        report = self.report or {}
+        shape = (report.get("recognition") or {}).get("shape")
+        is_whole = bool(self.sha256) and self.mapping is None and not self.bad_rows and set(self.splits) <= {"train"}
+        return is_whole and report.get("sources") == ["jsonl"] and shape in OLD_SHAPES
 
     @property
     def trained(self) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from webapp.pools.models import Worker, WorkerPool
 from worker.contract import PROTOCOL
 from worker.contract.dataset import DatasetRef
 from worker.contract.orders import Claim, WorkOrder
+from worker.contract.protocols import ROWS_FILES_SINCE
 from worker.contract.spec import FinetuneSpec
 
 _turns: defaultdict[int, Lock] = defaultdict(Lock)
@@ -104,7 +105,7 @@ def _open_attempt(job: Job, turn: Turn, slots: tuple[int, ...], *, first_step: i
 
 def _work_order(job: Job, attempt: Attempt, *, spec: FinetuneSpec, slots: tuple[int, ...], turn: Turn) -> WorkOrder:
     version = job.dataset_version
-    sha256, size_bytes = version.trained
+    sha256, size_bytes = version.trained if turn.claim.protocol >= ROWS_FILES_SINCE else (version.sha256, version.size_bytes)
     return WorkOrder(
         protocol=min(turn.claim.protocol, PROTOCOL),
         attempt_id=attempt.pk,

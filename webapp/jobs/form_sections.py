@@ -66,7 +66,7 @@ SECTIONS = (
         "evaluation",
         "Evaluation",
         "Rows that are never trained on show whether it learns or only memorises.",
-        ("data.eval_share", "training.eval_steps"),
+        ("data.eval_share", "data.dataset_test_split", "training.eval_steps"),
         ("training.load_best_model_at_end", "training.early_stopping_patience", "training.early_stopping_threshold"),
     ),
     Section(

@@ -145,7 +145,7 @@ def steps_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseM
 
 def _rows_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseModel | None) -> tuple[int, str]:
     """(rows of an epoch, in words)"""
-    rows = round(version.rows * (1 - spec.data.eval_share)) if version else 0
+    rows = round(version.train_rows * (1 - spec.data.eval_share)) if version else 0
     if version and (answers := answers_a_row(version, objective=spec.objective.kind)) > 1:
         return answers * rows, f"{answers * rows:,} answers of {rows:,} pairs"
     if not (version and model and isinstance(spec.objective, Sft) and spec.objective.packing):

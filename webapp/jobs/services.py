@@ -19,7 +19,7 @@ from webapp.jobs.spec_checks import refusals
 from webapp.jobs.stored_spec import need_spec
 from webapp.pools.models import WorkerPool
 from worker.contract.model_shape import BaseModelRef
-from worker.contract.protocols import protocol_of
+from worker.contract.protocols import ROWS_FILES_SINCE, protocol_of
 from worker.contract.spec import FinetuneSpec
 
 NAME_CHARS = 100
@@ -74,7 +74,7 @@ def submit_job(
         dataset_version=version,
         spec=spec.model_copy(update={"base_model": reference_to(model)}).model_dump(mode="json"),
         priority=min(parts.get("priority", Priority.NORMAL), most),
-        protocol=protocol_of(spec),
+        protocol=_oldest_protocol(spec, version),
         slots=spec.plan.num_processes,
         memory_bytes=memory_of(spec, model=model, version=version),
         starts_from=starts_from,
@@ -129,6 +129,12 @@ def _check_name(name: str) -> None:
         raise JobRefused("Give the job a name.", field="name")
     if len(name) > NAME_CHARS or not name.isprintable():
         raise JobRefused(f"Use at most {NAME_CHARS} printable characters.", field="name")
+
+
+def _oldest_protocol(spec: FinetuneSpec, version: DatasetVersion) -> int:
+    """Of a worker that can run this, and can read this dataset."""
+    needs_rows_file = bool(version.rows_sha256) and not version.is_plain_jsonl
+    return max(protocol_of(spec), ROWS_FILES_SINCE if needs_rows_file else 1)
 
 
 def _check_parts(user: User, model: BaseModel, version: DatasetVersion, spec: FinetuneSpec) -> None:

@@ -16,6 +16,9 @@ def refusals(spec: FinetuneSpec, *, model: BaseModel | None, version: DatasetVer
     """One for each field that is wrong; parts that are not chosen yet rule nothing out."""
     if version and version.format and (unfit := why_not_learned(spec.objective.kind, version.format, dataset=str(version))):
         yield JobRefused(f"{unfit.sentence} {unfit.advice}", field="dataset_version")
+    if version and (split := spec.data.dataset_test_split) and split not in version.splits:
+        has = ", ".join(f"{rows:,} {name}" for name, rows in version.splits.items()) or "no marked rows"
+        yield JobRefused(f"{version} has no rows marked as {split}; it has {has}.", field="data.dataset_test_split")
     if untrainable := why_not_trained(spec):
         yield JobRefused(f"{untrainable.sentence} {untrainable.advice}", field=untrainable.path)
     if why_not := why_not_shared(spec, num_processes=spec.plan.num_processes):

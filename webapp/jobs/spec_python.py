@@ -93,7 +93,7 @@ def _training(spec: FinetuneSpec, rows_format: str) -> str:
     values: dict[str, Any] = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": passes}
     values |= {**spec.optimizer.model_dump(), **training.model_dump(exclude_none=True, exclude=NOT_OF_CONFIG)}
     values |= _evaluation(spec)
-    if not spec.data.eval_share:
+    if not spec.is_evaluated:
         values.pop("eval_steps", None)
     values |= _of_objective(spec, rows_format)
     return f"training = {_call(f'{TRAINERS[spec.objective.kind]}Config', {'output_dir': repr('run'), **_reprs(values)})}"
@@ -107,7 +107,7 @@ def _on_each_gpu(spec: FinetuneSpec) -> tuple[int, int]:
 
 
 def _evaluation(spec: FinetuneSpec) -> dict[str, Any]:
-    if not (spec.data.eval_share and spec.training.eval_steps):
+    if not (spec.is_evaluated and spec.training.eval_steps):
         return {}
     values: dict[str, Any] = {"eval_strategy": "steps"}
     if spec.training.load_best_model_at_end or spec.training.early_stopping_patience:
@@ -134,13 +134,16 @@ def _trainer(spec: FinetuneSpec, dataset_file: str) -> str:
     if spec.data.eval_share:
         lines.append(f"split = rows.train_test_split(test_size={spec.data.eval_share}, seed={spec.training.seed})")
         arguments |= {"train_dataset": 'split["train"]', "eval_dataset": 'split["test"]'}
+    if name := spec.data.dataset_test_split:
+        lines.append(f'held_out = load_dataset("json", data_files={f"{name}.jsonl"!r})["train"]  # the rows marked as {name}')
+        arguments |= {"eval_dataset": "held_out"}
     if patience := spec.training.early_stopping_patience:
         arguments["callbacks"] = f"[EarlyStoppingCallback({patience}, {spec.training.early_stopping_threshold})]"
     if spec.objective.kind == "orpo":
         lines.append(f"tokenizer = AutoTokenizer.from_pretrained({spec.base_model.name_or_path!r})")
         arguments["processing_class"] = "tokenizer"
     lines += [f"trainer = {_call(f'{TRAINERS[spec.objective.kind]}Trainer', arguments)}", "trainer.train()"]
-    lines += ["print(trainer.evaluate())"] if spec.data.eval_share and not spec.training.eval_steps else []
+    lines += ["print(trainer.evaluate())"] if spec.is_evaluated and not spec.training.eval_steps else []
     return "\n".join([*lines, f'trainer.save_model("{"model" if spec.is_full else "adapter"}")'])
 
 

@@ -41,7 +41,8 @@ def events(request: HttpRequest, pk: int) -> HttpResponse:
 @door("GET")
 def dataset(request: HttpRequest, pk: int) -> HttpResponseBase:
     attempt = held_attempt(request, pk)
-    path = attempt.job.dataset_version.trained_path
+    version = attempt.job.dataset_version
+    path = version.trained_path if request.GET.get("sha256") == version.trained[0] else version.path
     if not path.is_file():
         raise Refusal(404, "dataset_gone", f"The file of {attempt.job.dataset_version} is not in the data folder any more.")
     return SendFile(path, content_type="application/octet-stream")

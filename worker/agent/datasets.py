@@ -43,7 +43,9 @@ def fetch_dataset(door: Door, *, order: WorkOrder, run: RunDirectory, check: Che
 def _fetch_once(door: Door, order: WorkOrder, run: RunDirectory, check: Check) -> str:
     """Empty when the dataset is in place, else what was wrong with it."""
     part = run.path / ".dataset.part"
-    with door.stream(f"attempts/{order.attempt_id}/dataset", query={"fence": order.fence}) as blocks:
+    with door.stream(
+        f"attempts/{order.attempt_id}/dataset", query={"fence": order.fence, "sha256": order.dataset.sha256}
+    ) as blocks:
         digest, size = _write(blocks, part, check)
     if digest != order.dataset.sha256:
         return f"it arrived with {size:,} of {order.dataset.size_bytes:,} bytes, or changed"

@@ -19,6 +19,12 @@ class Data(Message):
         title="Held out for evaluation",
         description="Share of the rows that is not trained on but measured. 0 for none.",
     )
+    dataset_test_split: Literal["", "validation", "test"] = Field(
+        "",
+        title="Evaluate on",
+        description="The rows that the dataset version marks as held out, by the name of their split: they are measured and never "
+        "trained on. Empty: a share of the rows, or none.",
+    )
     train_on: Literal["assistant", "whole_row"] = Field(
         "assistant",
         title="Train on",

@@ -4,7 +4,7 @@ POST register          Registration    -> Registered       (bearer: one-time joi
 POST heartbeat         Heartbeat       -> HeartbeatReply   (bearer: worker token, as all below)
 POST claim             Claim           -> WorkOrder, or 204 when there is nothing to do
 POST attempts/N/events EventBatch      -> Order, or 409 stale_attempt
-GET  attempts/N/dataset?fence=F        -> the bytes of the dataset version
+GET  attempts/N/dataset?fence=F&sha256=H -> the bytes that the order's DatasetRef names
 GET  attempts/N/resume/NAME?fence=F    -> the bytes of a file of the checkpoint that WorkOrder.resume names
 PUT  attempts/N/checkpoints/STEP/NAME?fence=F&sha256=H   raw bytes -> 201; 422 when the hash differs
 POST attempts/N/checkpoints  CheckpointUploaded -> Order; 409 file_missing; the checkpoint is kept whole or not at all

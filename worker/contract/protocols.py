@@ -19,7 +19,10 @@ UNKNOWN_BEFORE: dict[int, dict[str, Any]] = {
         "training": {"neftune_noise_alpha", "load_best_model_at_end", "early_stopping_patience", "early_stopping_threshold"},
         "plan": {"num_processes", "fsdp"},
     },
+    4: {"data": {"dataset_test_split"}},
 }
+ROWS_FILES_SINCE = 4
+"""Older workers read the JSONL that was uploaded, where it was nothing else (webapp: DatasetVersion.is_plain_jsonl)."""
 """Fields of the spec by the first protocol that knows them. Their defaults mean what was done before there were such fields."""
 KNOWN_BEFORE_3: dict[tuple[str, str], tuple[Any, ...]] = {
     ("quantization", "kind"): ("bitsandbytes_4bit", "none"),
@@ -49,6 +52,8 @@ PLAIN: dict[str, Any] = {
 
 def protocol_of(spec: FinetuneSpec) -> int:
     """The oldest protocol whose workers can run this spec as it is meant."""
+    if spec.data.dataset_test_split:
+        return 4
     if spec.is_full or spec.lora.target_modules in ("attention", "q_and_v"):
         return 3
     given = spec.model_dump()

@@ -82,6 +82,8 @@ class RowsReport(Message):
     """Of rows that can be used nevertheless."""
     notes: tuple[str, ...] = ()
     """What was normalised, and what the file was recognised as: sentences for the page."""
+    sources: tuple[str, ...] = ()
+    """What each source file is: jsonl, json, delimited, parquet, text; packed ones with +gzip or +zstd."""
     splits: dict[str, int] = {}
     """Rows of each split: train, validation, test."""
     recognition: dict[str, Any] | None = None

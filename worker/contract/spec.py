@@ -50,9 +50,16 @@ class FinetuneSpec(Message):
         return self
 
     @model_validator(mode="after")
+    def evaluates_on_one_thing(self) -> Self:
+        if self.data.dataset_test_split and self.data.eval_share:
+            sentence = "Evaluate on the rows that the dataset marks, or on a share of all: not on both."
+            raise WrongTogether(sentence, path="data.eval_share")
+        return self
+
+    @model_validator(mode="after")
     def what_needs_evaluations_has_them(self) -> Self:
         asks = self._asks_for_evaluations()
-        if asks and not self.data.eval_share:
+        if asks and not self.is_evaluated:
             raise WrongTogether(f"{asks} needs evaluations: hold some rows out for them.", path="data.eval_share")
         if asks and not self.training.eval_steps:
             raise WrongTogether(f"{asks} needs evaluations: say after how many steps.", path="training.eval_steps")
@@ -64,6 +71,11 @@ class FinetuneSpec(Message):
         if self.training.load_best_model_at_end:
             return "Keeping the best checkpoint"
         return "The schedule reduce_lr_on_plateau" if self.optimizer.lr_scheduler_type == "reduce_lr_on_plateau" else ""
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether some rows are held out."""
+        return bool(self.data.eval_share or self.data.dataset_test_split)
 
     @property
     def is_full(self) -> bool:

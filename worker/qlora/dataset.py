@@ -22,6 +22,7 @@ from worker.qlora.failures import RunFailed
 from worker.rows.errors import FileRefused, NoMaskRule
 from worker.rows.iterating import NumberedRow, read_rows
 from worker.rows.masking import Tokens
+from worker.rows.rows_file import TRAIN
 from worker.rows.shapes import Row
 from worker.rows.tokenizing import TokenizedRows, tokenize_rows
 
@@ -73,6 +74,7 @@ def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
 
 def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedData:
     rows, problems = read_usable_rows(path)
+    rows = rows_of_the_run(rows, spec=spec)
     check_fits(spec, format=rows[0].row.format)
     if spec.objective.kind != "sft":
         from worker.qlora.preference.data import prepare_answers
@@ -82,7 +84,8 @@ def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedD
     if not tokenized.rows:
         raise _nothing_to_train(tokenized, max_length=spec.training.max_length)
     numbered = [Numbered(rows[place].line, tokens) for place, tokens in zip(tokenized.places, tokenized.rows, strict=True)]
-    train, held_out = split_rows(numbered, data=spec.data, seed=spec.training.seed)
+    apart = lines_held_out([item.line for item in numbered], rows=rows, spec=spec)
+    train, held_out = [each for each in numbered if each.line not in apart], [each for each in numbered if each.line in apart]
     bins = _bins(train, spec=spec)
     notices = _notices(tokenized, rows=len(rows), problems=problems, max_length=spec.training.max_length)
     return PreparedData(
@@ -148,9 +151,21 @@ def trl_training_template(tokenizer: Any) -> str | None:
     return str(template) if template is not None else None
 
 
-def split_rows(rows: list[Numbered], *, data: Data, seed: int) -> tuple[list[Numbered], list[Numbered]]:
-    held_out = split_lines([row.line for row in rows], data=data, seed=seed)
-    return [row for row in rows if row.line not in held_out], [row for row in rows if row.line in held_out]
+def rows_of_the_run(rows: list[NumberedRow], *, spec: FinetuneSpec) -> list[NumberedRow]:
+    """Rows marked as held out are never trained on: those asked for are measured, the others left alone."""
+    name = spec.data.dataset_test_split
+    if name and not any(row.split == name for row in rows):
+        raise RunFailed("bad_data", f"The dataset has no rows marked as {name}.", advice="Split it first, or hold out a share.")
+    if not any(row.split == TRAIN for row in rows):
+        raise RunFailed("bad_data", "All rows of the dataset are marked as held out, so there is nothing to train on.")
+    return [row for row in rows if row.split in (TRAIN, name)]
+
+
+def lines_held_out(lines: list[int], *, rows: list[NumberedRow], spec: FinetuneSpec) -> set[int]:
+    """Of `lines`, which are left of `rows`: those marked, or a share of all."""
+    if name := spec.data.dataset_test_split:
+        return {row.line for row in rows if row.split == name}.intersection(lines)
+    return split_lines(lines, data=spec.data, seed=spec.training.seed)
 
 
 def split_lines(lines: list[int], *, data: Data, seed: int) -> set[int]:

@@ -91,6 +91,7 @@ def _report(found: Findings) -> RowsReport:
         problems=tuple(found.problems),
         problem_counts=dict(found.counts),
         splits=dict(found.splits),
+        sources=("jsonl",),
         preview=tuple(found.preview),
     )
 

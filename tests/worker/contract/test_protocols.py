@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from worker.contract import PROTOCOL
 from worker.contract.protocols import left_out_for, protocol_of
 from worker.contract.spec import FinetuneSpec
 
@@ -54,4 +55,4 @@ def test_an_older_worker_is_sent_no_field_that_it_does_not_know(protocol: int, g
 
 
 def test_a_worker_of_today_is_sent_everything():
-    assert left_out_for(3) == {}
+    assert left_out_for(PROTOCOL) == {}

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from worker.contract.rows_report import RowProblem
 from worker.contract.spec import FinetuneSpec
-from worker.qlora.dataset import PreparedData, left_out_of_the_file, split_lines
+from worker.qlora.dataset import PreparedData, left_out_of_the_file, lines_held_out
 from worker.qlora.failures import RunFailed
 from worker.rows.errors import NoMaskRule
 from worker.rows.iterating import NumberedRow
@@ -27,7 +27,7 @@ def prepare_answers(rows: list[NumberedRow], problems: list[RowProblem], *, spec
     if not found.rows:
         raise _nothing_to_learn(found, max_length=max_length)
     lined = [(rows[place].line, answered) for place, answered in zip(found.places, found.rows, strict=True)]
-    held_out = split_lines([line for line, _ in lined], data=spec.data, seed=spec.training.seed)
+    held_out = lines_held_out([line for line, _ in lined], rows=rows, spec=spec)
     train = [row for row in lined if row[0] not in held_out]
     evaluated = [row for row in lined if row[0] in held_out]
     return PreparedData(
