@@ -25,6 +25,7 @@ from tests.stage.things import (
     second_machine,
 )
 from tests.stage.troubles import cancelled_with_checkpoint, lost_once, paused, pausing, second_try, stopping
+from tests.stage.versions import history
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job
 from webapp.pools.models import WorkerPool
@@ -40,6 +41,8 @@ class Stage:
     dataset: DatasetVersion
     broken: DatasetVersion
     """Has problems."""
+    faq: DatasetVersion
+    """Has a history."""
 
 
 def set_the_stage(*, long_steps: int = 0) -> Stage:
@@ -80,4 +83,4 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     leftovers()
     used_lately(cast)
     stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
-    return Stage(cast, stored, waiting, dataset=tickets, broken=broken)
+    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast))

@@ -35,13 +35,13 @@ def in_words(version: DatasetVersion, *, parents: tuple[DatasetVersion, ...]) ->
         case DatasetVersion.Origin.CLEANED:
             return f"The good rows of {of}{', without duplicates' if recipe.get('drop_duplicates') else ''}{_left_out(recipe)}"
         case DatasetVersion.Origin.SPLIT:
-            return f"{of} split: {_amount(recipe)} held out as {recipe.get('name')}{_balanced(recipe)}, seed {recipe.get('seed')}"
+            return f"Of {of} {_amount(recipe)} held out as {recipe.get('name')}{_balanced(recipe)}, seed {recipe.get('seed')}"
         case DatasetVersion.Origin.SAMPLED:
             return f"{recipe.get('count'):,} rows of {of}, seed {recipe.get('seed')}"
         case DatasetVersion.Origin.MERGED:
-            return f"{of} merged{', each row once' if recipe.get('drop_duplicates') else ''}{_left_out(recipe)}"
+            return f"{of[:1].upper()}{of[1:]} merged{', each row once' if recipe.get('drop_duplicates') else ''}{_left_out(recipe)}"
         case DatasetVersion.Origin.MAPPED:
-            return f"{of} read with other columns"
+            return f"{of[:1].upper()}{of[1:]} read with other columns"
         case DatasetVersion.Origin.FETCHED:
             return f"Fetched from {recipe.get('address', 'elsewhere')}"
         case _:
@@ -55,7 +55,7 @@ def name_of(version: DatasetVersion, *, seen_from: DatasetVersion) -> str:
 
 
 def _amount(recipe: dict[str, object]) -> str:
-    return f"{float(str(recipe['share'])):.1%}" if recipe.get("share") else f"{recipe.get('count'):,} rows"
+    return f"{100 * float(str(recipe['share'])):g} %" if recipe.get("share") else f"{recipe.get('count'):,} rows"
 
 
 def _balanced(recipe: dict[str, object]) -> str:
