@@ -3,15 +3,15 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from django.conf import settings
 from django.utils import timezone
 
 from webapp.accounts.models import User
+from webapp.datasets.arriving import Arrived
 from webapp.datasets.errors import (
+    FileRefused,
     FileTooLarge,
     NoRoom,
     TooManyUploads,
@@ -28,15 +28,6 @@ from webapp.templatetags.units import size
 from webapp.text import plain_file_name
 
 MOST_UPLOADS = 200  # of one user; more would only be forgotten
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A file that has arrived whole. `name` is for display."""
-
-    path: Path
-    name: str
-    sha256: str
 
 
 def begin_upload(*, owner: User, name: str, size_bytes: int, sha256: str = "") -> Upload:
@@ -66,7 +57,7 @@ def upload_of(user: User, upload_id: uuid.UUID) -> Upload:
 
 
 def uploads_of(user: User) -> list[Upload]:
-    """Those that are not used yet, the newest first, each with the offset that its file has."""
+    """Those that are in no dataset yet, the newest first, each with the offset that its file has."""
     found = Upload.objects.filter(owner=user).order_by("-created_at")
     living = [upload for upload in found if upload.path.exists() and expires_at(upload) >= timezone.now()]
     for upload in living:
@@ -115,7 +106,7 @@ def discard(upload: Upload) -> None:
         _remove(upload)
 
 
-def finished(upload_id: uuid.UUID | str, owner: User) -> Finished:
+def finished(upload_id: uuid.UUID | str, owner: User) -> Arrived:
     """The whole file. Raises UnknownUpload, UploadExpired, UploadUnfinished, WrongFile."""
     try:
         upload = upload_of(owner, uuid.UUID(str(upload_id)))
@@ -126,7 +117,19 @@ def finished(upload_id: uuid.UUID | str, owner: User) -> Finished:
     if not upload.found_sha256:  # the last byte came, and then the process ended
         with opened(upload) as file:
             store_progress(upload, file)
-    return Finished(path=upload.path, name=upload.name, sha256=upload.found_sha256)
+    return Arrived(path=upload.path, name=upload.name, sha256=upload.found_sha256)
+
+
+@contextmanager
+def using(upload_ids: Sequence[uuid.UUID | str], owner: User) -> Iterator[list[Arrived]]:
+    """Their files. Used up when a version was made of them, or when the files themselves were refused; else kept for another try."""
+    files = [finished(upload_id, owner) for upload_id in upload_ids]
+    try:
+        yield files
+    except FileRefused:
+        used_up(upload_ids, owner)
+        raise
+    used_up(upload_ids, owner)
 
 
 def used_up(upload_ids: Sequence[uuid.UUID | str], owner: User) -> None:

@@ -62,7 +62,12 @@ class Server:
 @contextmanager
 def serving(data: Path, **settings: str) -> Iterator[Server]:
     with redis_server() as redis_url:
-        own = {"NIBBLE_DATA": str(data), "REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "webapp.settings", "PYTHONPATH": str(ROOT)}
+        own = {
+            "NIBBLE_DATA": str(data),
+            "REDIS_URL": redis_url,
+            "DJANGO_SETTINGS_MODULE": "webapp.settings",
+            "PYTHONPATH": str(ROOT),
+        }
         environment = {**os.environ, **own, **settings}
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, cwd=ROOT, check=True)
         url = f"http://127.0.0.1:{free_port()}"
@@ -88,7 +93,7 @@ class Sender:
 
     def begin(self, size: int | str, *, name: str | bytes = "chats.jsonl", sha256: str = "") -> httpx.Response:
         told = {"filename": name if isinstance(name, bytes) else name.encode()} | ({"sha256": sha256.encode()} if sha256 else {})
-        metadata = ",".join(f"{key} {base64.b64encode(value).decode()}" for key, value in told.items())
+        metadata = ",".join(f"{key} {base64.b64encode(value).decode()}".strip() for key, value in told.items())
         return self.http.post(self.door, headers={"Upload-Length": str(size), "Upload-Metadata": metadata})
 
     def begun(self, size: int, **told: Any) -> str:
