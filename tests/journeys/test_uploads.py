@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.faults.cut_proxy import CutProxy
 from tests.waiting import wait_until
 from tests.webapp.datasets.tus_server import Server, serving
 
 pytestmark = pytest.mark.journey
 LARGE_BYTES = 12 * 2**20
-SLOW = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 2 * 2**20}
-FAST = {**SLOW, "latency": 0, "uploadThroughput": -1}
-CUT = {**SLOW, "offline": True}
+SLOW_SECONDS = 0.03  # for 64 KiB: two MiB a second
 FILES = """
 import json
 from webapp.datasets.models import DatasetVersion, Upload
@@ -32,23 +31,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def page(server: Server, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(base_url=server.url)
-    context.add_cookies([{"name": "nibble_session", "value": server.sessions["alice"], "url": server.url}])
+def cable(server: Server) -> Iterator[CutProxy]:
+    """Between the browser and the server."""
+    proxy = CutProxy(int(server.url.rpartition(":")[2]))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def page(server: Server, cable: CutProxy, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(base_url=cable.url)
+    context.add_cookies([{"name": "nibble_session", "value": server.sessions["alice"], "url": cable.url}])
     page, errors = context.new_page(), list[str]()
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.set_default_timeout(20_000)
     yield page
     context.close()
     assert errors == []
-
-
-@pytest.fixture
-def line(page: Page) -> CDPSession:
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    session.send("Network.emulateNetworkConditions", SLOW)
-    return session
 
 
 def rows(path: Path, *, about: int) -> Path:
@@ -70,11 +69,12 @@ def arrived(server: Server) -> int:
     return max((file.stat().st_size for file in server.files), default=0)
 
 
-def test_two_files_a_cut_line_and_a_reload(server: Server, page: Page, line: CDPSession, tmp_path: Path) -> None:
+def test_two_files_a_cut_line_and_a_reload(server: Server, page: Page, cable: CutProxy, tmp_path: Path) -> None:
     small, large = rows(tmp_path / "small.jsonl", about=20_000), rows(tmp_path / "large.jsonl", about=LARGE_BYTES)
     offsets: list[int] = []
     page.on("request", lambda each: offsets.append(int(each.headers["upload-offset"])) if each.method == "PATCH" else None)
     page.goto("/datasets/")
+    cable.delay(SLOW_SECONDS)
     page.locator("input[type=file]").set_input_files([large, small])
 
     # One is paused and goes on, the other has arrived meanwhile.
@@ -89,10 +89,11 @@ def test_two_files_a_cut_line_and_a_reload(server: Server, page: Page, line: CDP
     wait_until(lambda: arrived(server) > before, what="bytes after the pause")
 
     # The line is cut in the middle, and the page is loaded anew.
-    line.send("Network.emulateNetworkConditions", CUT)
+    cable.refuse()
     expect(sending.locator("[data-text]")).to_contain_text("The connection broke")
-    line.send("Network.emulateNetworkConditions", SLOW)
+    cable.mend()
     page.reload()
+    cable.delay(SLOW_SECONDS)
     earlier = page.locator("[data-earlier]")
     expect(earlier).to_have_count(2)
     expect(page.locator("[data-earlier]", has_text="large.jsonl")).to_contain_text("Choose the same file again to go on")
@@ -106,7 +107,7 @@ def test_two_files_a_cut_line_and_a_reload(server: Server, page: Page, line: CDP
     expect(earlier).to_have_count(1)
     page.locator("input[name=name]").fill("both")
     page.get_by_role("button", name="Upload and check").click()
-    line.send("Network.emulateNetworkConditions", FAST)
+    cable.mend()
     page.wait_for_url(re.compile(r"/datasets/\d+/$"))
     assert len(offsets) == 1
     assert came <= offsets[0] + 2**20
@@ -131,7 +132,7 @@ def test_a_name_that_is_taken_costs_no_second_upload(server: Server, page: Page,
 
 
 def test_what_is_no_dataset_or_too_large_is_said_and_removed(server: Server, page: Page, tmp_path: Path) -> None:
-    picture, huge = tmp_path / "<b>picture</b>.jsonl", tmp_path / "huge.jsonl"
+    picture, huge = tmp_path / "<b>picture.jsonl", tmp_path / "huge.jsonl"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     huge.write_bytes(bytes(15 * 2**20))
     page.goto("/datasets/")

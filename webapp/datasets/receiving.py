@@ -79,7 +79,7 @@ class Body:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
         self.announced = int(length) if length.isdigit() else 0
-        self._receive, self._has_ended = receive, False
+        self._receive, self._has_ended, self._is_broken = receive, False, False
         self._waits_for_a_word = b"expect" in headers  # the sender asks first; what is refused never sets out
 
     async def batches(self) -> AsyncIterator[bytearray]:
@@ -93,13 +93,14 @@ class Body:
                     yield batch
                     batch = bytearray()
         except (TimeoutError, BrokenOff):
+            self._is_broken = True
             yield batch
             raise BrokenOff from None
         yield batch
 
     async def is_drained(self) -> bool:
         """A refusal is read for certain when the sender has said all; for a long body that is not worth it."""
-        left = DRAINED_BYTES
+        left = 0 if self._is_broken else DRAINED_BYTES
         with suppress(TimeoutError, BrokenOff):
             async with asyncio.timeout(DRAINING_SECONDS):
                 while not self._has_ended and left > 0 and not self._waits_for_a_word:
@@ -128,8 +129,10 @@ async def _take(app: App, scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "headers": headers, PATCH: patches}, _no_body(), hear)
         if patches:
             answer = _messages(await _reply(patches[0], body))
-    except BrokenOff:
-        return
+    except BrokenOff:  # for one who fell silent; one who has gone hears nothing
+        answer = _messages(
+            tus.error(408, code="broken_off", message="The bytes stopped coming. What arrived is kept; go on from there.")
+        )
     finally:
         for patch in patches:  # before the answer: the next piece may come with the sender's next breath
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, patch.file.close))
