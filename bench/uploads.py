@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,8 +90,8 @@ def sent(sender: Sender, *, mib: int, together: int) -> dict[str, Any]:
 
 def peak_rss_bytes(pid: int) -> int:
     """The kernel's own high-water mark since the process began."""
-    with open(f"/proc/{pid}/status") as status:
-        return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
 
 
 def main(mib: int) -> None:
