@@ -1,10 +1,11 @@
-"""Lets the bytes of an upload run from the network into its file: once written, a MiB at a time, whatever the size.
+"""Lets the bytes of an upload run from the network into its file: once written, half a MiB at a time, whatever the size.
 
 Django stores a whole body before it asks a view. So the view is asked first, without the body: session, CSRF, owner, offset and
 lock are looked at as for any request, and a view that agrees hands the open file over to the ASGI wrapper, which takes the body.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DOORS = ("/datasets/uploads/", "/api/v1/uploads/")
 PATCH = "nibble.patch"
-BATCH_BYTES = 2**20  # two of them wait at most: one is filled while the other is written
+BATCH_BYTES = 2**19  # two of them wait at most: one is filled while the other is written
+AT_ONCE = 8  # pieces of one user on their way to this process; each takes some 2 MB
 SILENCE_SECONDS = 60.0  # a sender that says nothing for so long has gone, and somebody else may go on
 DRAINED_BYTES = 4 * 2**20
 DRAINING_SECONDS = 5.0
@@ -38,6 +40,9 @@ OVERRIDDEN = (b"PATCH", b"DELETE", b"HEAD")
 class Patch:
     upload: Upload
     file: UploadFile
+
+
+_on_their_way: Counter[int] = Counter()  # by user
 
 
 class BrokenOff(Exception):
@@ -156,6 +161,10 @@ def _no_body() -> Receive:
 
 async def _reply(patch: Patch, body: Body) -> HttpResponse:
     """Raises BrokenOff: then nobody is there to be told."""
+    owner = patch.upload.owner_id
+    if _on_their_way[owner] >= AT_ONCE:
+        return tus.error(503, code="busy", message=f"You are sending {AT_ONCE} files already. This one can follow.")
+    _on_their_way[owner] += 1
     try:
         if patch.file.offset + body.announced > patch.upload.size_bytes:
             raise PastTheEnd(size=patch.upload.size_bytes)
@@ -166,6 +175,8 @@ async def _reply(patch: Patch, body: Body) -> HttpResponse:
         raise
     except DatasetRefusal as refusal:
         return tus.refused(refusal)
+    finally:
+        _on_their_way[owner] -= 1
     return HttpResponse(status=204, headers=tus.progress(patch.upload, offset=patch.file.offset))
 
 

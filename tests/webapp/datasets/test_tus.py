@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -325,6 +325,17 @@ def test_many_unused_uploads_are_too_many(server: Server) -> None:
     )
     assert bob.begin(1).status_code == 429
     assert server.sender("alice").begin(1).status_code == 201
+
+
+def test_more_than_eight_pieces_of_one_user_wait(server: Server, sender: Sender) -> None:
+    places = [sender.begun(2 * MIB) for _ in range(9)]
+    with ExitStack() as lines:
+        for where in places[:8]:
+            lines.enter_context(closing(sender.half_sent(where, b"x" * MIB, of=2 * MIB)))
+            sender.wait_for(where, MIB // 2)
+        reply = sender.send(places[8], b"x")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "busy")
+    wait_until(lambda: sender.send(places[8], b"x").status_code == 204, what="a place", seconds=20)
 
 
 def test_pages_are_served_while_bytes_arrive(server: Server, sender: Sender) -> None:
