@@ -1,6 +1,6 @@
 """How fast files arrive in pieces (tus) on loopback, and how much memory the web server takes meanwhile.
 
-    python -m bench.uploads [--mib 4096]
+    python -m bench.uploads [--mib 4096] [--one-only]
 
 Aims: 100 MB/s or more, the web's memory under 200 MB whatever the size, each byte written once.
 """
@@ -94,22 +94,21 @@ def peak_rss_bytes(pid: int) -> int:
     return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
 
 
-def main(mib: int) -> None:
+def main(mib: int, *, is_one_only: bool) -> None:
     with running_stack() as stack:
         sender = Sender(stack, json.loads(stack.python(PREPARE)))
         sent(sender, mib=8, together=1)  # the first request imports and connects
         before = psutil.Process(stack.web.pid).memory_info().rss
-        load = os.getloadavg()[0]
-        one = sent(sender, mib=mib, together=1)
-        several = sent(sender, mib=mib // TOGETHER, together=TOGETHER)
-    keep(
-        "uploads",
-        {"load_before": round(load, 1), "web_rss_before_mb": round(before / 1e6, 1), "one": one, "several": several},
-        packages=("django", "uvicorn"),
-    )
+        figures: dict[str, Any] = {"load_before": round(os.getloadavg()[0], 1), "web_rss_before_mb": round(before / 1e6, 1)}
+        figures["one"] = sent(sender, mib=mib, together=1)
+        if not is_one_only:
+            figures["several"] = sent(sender, mib=mib // TOGETHER, together=TOGETHER)
+    keep("uploads_one_file" if is_one_only else "uploads", figures, packages=("django", "uvicorn"))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, default=4096)
-    main(parser.parse_args().mib)
+    parser.add_argument("--one-only", action="store_true", help="leave out the four files at once; kept as uploads_one_file.json")
+    arguments = parser.parse_args()
+    main(arguments.mib, is_one_only=arguments.one_only)

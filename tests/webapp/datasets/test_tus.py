@@ -341,6 +341,6 @@ def test_more_than_eight_pieces_of_one_user_wait(server: Server, sender: Sender)
 def test_pages_are_served_while_bytes_arrive(server: Server, sender: Sender) -> None:
     where = sender.begun(4 * MIB)
     with closing(sender.half_sent(where, b"x" * MIB, of=4 * MIB)):
-        sender.wait_for(where, MIB)
+        sender.wait_for(where, MIB // 2)
         assert httpx.get(f"{server.url}/healthz", timeout=5).text == "ok\n"
         assert sender.http.get("/datasets/").status_code == 200
