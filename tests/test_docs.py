@@ -87,6 +87,7 @@ def test_defaults_are_the_settings_own() -> None:
 
     for name, setting in (
         ("NIBBLE_MAX_DATASET_BYTES", settings.MAX_DATASET_BYTES),
+        ("NIBBLE_UPLOAD_HOURS", settings.UPLOAD_HOURS),
         ("NIBBLE_LEASE_SECONDS", settings.LEASE_SECONDS),
         ("NIBBLE_REAPER_SECONDS", settings.REAPER_SECONDS),
         ("NIBBLE_MAX_RETRIES", settings.MAX_RETRIES),

@@ -13,6 +13,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 STRANGERS_BYTES = 2**20  # who brings neither session nor token can only sign in
 ROOM_FOR_THE_FORM = 2**20
+PIECES = ("/datasets/uploads", "/api/v1/uploads")
 ADAPTER_FILE_BYTES = 20 * 2**30  # rank 256 on all layers of a 70B model, in fp32, has 13 GiB
 
 
@@ -40,6 +41,8 @@ def limiting_bodies(app: App) -> App:
 def limit_of(path: str, *, headers: dict[bytes, bytes]) -> int:
     if b"authorization" not in headers and settings.SESSION_COOKIE_NAME.encode() not in headers.get(b"cookie", b""):
         return STRANGERS_BYTES
+    if path.startswith(PIECES):
+        return ROOM_FOR_THE_FORM  # pieces of files go past Django (webapp/datasets/receiving.py); nothing else there has a body
     return ADAPTER_FILE_BYTES if path.startswith("/worker/") else settings.MAX_DATASET_BYTES + ROOM_FOR_THE_FORM
 
 

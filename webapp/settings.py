@@ -131,6 +131,7 @@ for needed in (DATASETS_DIR, ADAPTERS_DIR, CHECKPOINTS_DIR, INCOMING_DIR, FILE_U
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]  # a file never sits in memory
 FILE_UPLOAD_PERMISSIONS = 0o600
 MAX_DATASET_BYTES = int(env.number("NIBBLE_MAX_DATASET_BYTES", 20 * 2**30, least=1))
+UPLOAD_HOURS = env.number("NIBBLE_UPLOAD_HOURS", 72)
 
 LEASE_SECONDS = env.number("NIBBLE_LEASE_SECONDS", 30, least=0.5)
 REAPER_SECONDS = env.number("NIBBLE_REAPER_SECONDS", 5, least=0.1)

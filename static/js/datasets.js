@@ -1,18 +1,6 @@
-// Uploading: files dropped on the zone, the chosen file's name, and progress while it is sent. Without scripts the plain form works too.
+// Adding datasets: files that are chosen or dropped set out at once; the form follows when all have arrived. Without scripts the plain form works.
 (() => {
   "use strict";
-  const UNITS = ["B", "KiB", "MiB", "GiB"];
-
-  function size(bytes) {
-    let step = 0;
-    while (bytes >= 1024 && step < UNITS.length - 1) { bytes /= 1024; step += 1; }
-    return `${step && bytes < 100 ? bytes.toFixed(1) : Math.round(bytes)} ${UNITS[step]}`;
-  }
-
-  function show(zone) {
-    const file = zone.querySelector("input").files[0];
-    if (file) zone.querySelector("[data-chosen]").textContent = `${file.name} · ${size(file.size)}`;
-  }
 
   function replacePage(request) {
     if (request.responseURL && new URL(request.responseURL).pathname !== new URL(request.nibbleTarget, location.href).pathname) {
@@ -28,40 +16,46 @@
     (main.querySelector("[role=alert]") || main).scrollIntoView({ block: "center" });
   }
 
-  function send(form) {
-    const box = form.querySelector("[data-progress]"), bar = box.querySelector("i"), text = box.querySelector("p");
-    const button = form.querySelector("[type=submit]");
-    const input = form.querySelector("[data-limit]"), file = input.files[0];
-    box.hidden = false;
-    if (file && file.size > Number(input.dataset.limit)) {
-      text.textContent = `The file has ${size(file.size)}; up to ${size(Number(input.dataset.limit))} are taken. Split it, or ask an administrator to raise the limit.`;
-      return;
-    }
-    const request = new XMLHttpRequest();
+  function post(form, box, say) {
+    const data = new FormData(form), request = new XMLHttpRequest();
+    data.delete("file"); // they are on the server already
+    for (const id of box.ids) data.append("uploads", id);
     request.nibbleTarget = form.action;
-    request.upload.onprogress = (event) => {
-      if (!event.lengthComputable) return;
-      bar.style.width = `${(100 * event.loaded) / event.total}%`;
-      text.textContent = event.loaded < event.total ? `${size(event.loaded)} of ${size(event.total)} sent` : "Sent. The lines are being read…";
+    request.onload = async () => {
+      if (request.status < 400) await box.forgetUsed();
+      replacePage(request);
     };
-    request.onload = () => replacePage(request);
-    request.onerror = () => { button.disabled = false; text.textContent = "The connection broke, and nothing was stored. Try again."; };
-    button.disabled = true;
+    request.onerror = () => say("The connection broke. Your files are kept: try again.", false);
     request.open("POST", form.action);
-    request.send(new FormData(form));
+    request.send(data);
+    say("All files have arrived. Their rows are being read…", true);
+  }
+
+  async function send(form, box) {
+    const word = form.querySelector("[data-word]"), button = form.querySelector("[type=submit]");
+    const say = (text, isBusy) => { word.textContent = text; button.disabled = isBusy; };
+    if (box.sendings.length) say("This goes on by itself as soon as all files have arrived.", true);
+    try {
+      await box.whenAllArrived();
+      post(form, box, say);
+    } catch (error) {
+      say(error.message, false);
+    }
   }
 
   function prepare(root) {
-    for (const zone of root.querySelectorAll("[data-drop]")) {
-      const input = zone.querySelector("input");
+    for (const form of root.querySelectorAll("form[data-uploads]")) {
+      if (!window.nibbleUploads) continue; // the plain form
+      const box = window.nibbleUploads(form), zone = form.querySelector("[data-drop]"), input = zone.querySelector("input");
       for (const name of ["dragenter", "dragover"]) input.addEventListener(name, () => zone.classList.add("over"));
       for (const name of ["dragleave", "drop"]) input.addEventListener(name, () => zone.classList.remove("over"));
-      input.addEventListener("change", () => show(zone));
-    }
-    for (const form of root.querySelectorAll("form[data-uploads]")) {
+      input.addEventListener("change", () => {
+        box.add(input.files, Number(input.dataset.limit));
+        input.value = ""; // the same file may be chosen again after it was removed
+      });
       form.addEventListener("submit", (event) => {
         event.preventDefault();
-        send(form);
+        send(form, box);
       });
     }
   }

@@ -170,6 +170,20 @@ def test_an_upload_of_three_megabytes_goes_through(visitor: Visitor) -> None:
     assert sent.json()["versions"][0]["size_bytes"] == len(row) * 3200
 
 
+def test_an_upload_in_pieces_goes_through_as_it_comes(visitor: Visitor) -> None:
+    data = b"x" * (3 * 2**20)
+    headers = {"X-CSRFToken": visitor.http.cookies["nibble_csrf"], "Referer": visitor.page("/"), "Tus-Resumable": "1.0.0"}
+    assert visitor.http.options("/datasets/uploads/", headers=headers).headers["tus-version"] == "1.0.0"
+    where = visitor.http.post("/datasets/uploads/", headers={**headers, "Upload-Length": str(len(data))}).headers["location"]
+    piece = {**headers, "Content-Type": "application/offset+octet-stream"}
+    for start in (0, 2**20):
+        end = len(data) if start else 2**20
+        sent = visitor.http.patch(where, content=data[start:end], headers={**piece, "Upload-Offset": str(start)})
+        assert (sent.status_code, sent.headers["upload-offset"]) == (204, str(end)), sent.text
+    assert visitor.http.head(where, headers=headers).headers["upload-offset"] == str(len(data))
+    assert visitor.http.delete(where, headers=headers).status_code == 204
+
+
 @pytest.mark.parametrize(("origin", "status"), [("", 101), ("https://evil.example.org", 403), (None, 403)])
 def test_sockets_open_from_the_own_origin_only(site: Site, visitor: Visitor, origin: str | None, status: int) -> None:
     """Unknown jobs close at once, after the handshake's own answer: 101 here says that origin and upgrade went through."""

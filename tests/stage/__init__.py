@@ -23,6 +23,7 @@ from tests.stage.things import (
     models_in_other_states,
     others_machines,
     second_machine,
+    uploads_on_their_way,
 )
 from tests.stage.troubles import cancelled_with_checkpoint, lost_once, paused, pausing, second_try, stopping
 from tests.stage.versions import history
@@ -51,6 +52,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     model = big_model()
     tickets, broken = dataset(cast, "support-tickets", rows=4_800), dataset(cast, "tickets-of-may", rows=40, bad=3)
     models_in_other_states()
+    uploads_on_their_way(cast)
     farm, small = gpu_worker(), cpu_worker(cast)
     second = second_machine(farm)
     on_farm = (cast, farm, model, tickets)

@@ -12,6 +12,7 @@ from webapp.catalog.models import BaseModel
 from webapp.datasets.arriving import Arrived
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.services import create_dataset
+from webapp.datasets.uploads import begin_upload, opened, store_progress
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.secrets import token_hash
 
@@ -58,6 +59,18 @@ def dataset(cast: Cast, name: str, *, rows: int, bad: int = 0) -> DatasetVersion
     lines = [json.dumps({"messages": ticket(number)}) for number in range(rows)] + ['{"messages": []}'] * bad
     path.write_text("\n".join(lines) + "\n")
     return create_dataset([Arrived(path, path.name)], name=name, owner=cast.alice)
+
+
+def uploads_on_their_way(cast: Cast) -> None:
+    """Left by Alice: one file that has arrived, one that was broken off."""
+    for name, arrived, whole in (
+        ("tickets-of-june.jsonl", 300_000, 300_000),
+        ("chats-2019-to-2025.jsonl.gz", 2_300_000, 7_900_000),
+    ):
+        made = begin_upload(owner=cast.alice, name=name, size_bytes=whole)
+        with opened(made) as file:
+            file.append(bytes(arrived))
+            store_progress(made, file)
 
 
 def answer_pairs(cast: Cast) -> DatasetVersion:

@@ -1,5 +1,8 @@
 """/api/v1/datasets: what there is to train on, and uploads."""
 
+from typing import TypeVar
+from uuid import UUID
+
 from django.http import HttpRequest
 from ninja import File, Form, Router, Status
 from ninja.files import UploadedFile
@@ -13,6 +16,9 @@ from webapp.datasets.models import Dataset
 from webapp.datasets.services import add_version, create_dataset
 
 router = Router(tags=["datasets"])
+AnyForm = TypeVar("AnyForm", bound=VersionForm)
+Files = File[list[UploadedFile] | None]
+Uploads = Form[list[UUID] | None]
 
 
 @router.get("", response=Page[DatasetOut])
@@ -24,11 +30,12 @@ def list_datasets(request: HttpRequest) -> Page[DatasetOut]:
 
 
 @router.post("", response={201: DatasetOut})
-def upload_dataset(request: HttpRequest, file: File[UploadedFile], name: Form[str] = "") -> Status[DatasetOut]:
-    """A JSONL file. Small ones are checked at once; a large one is `checking` until its rows were read."""
-    form = DatasetForm(request.POST, request.FILES)
-    check(form)
-    version = create_dataset(form.arrived, name=form.cleaned_data["name"], owner=user_of(request))
+def upload_dataset(request: HttpRequest, file: Files = None, uploads: Uploads = None, name: Form[str] = "") -> Status[DatasetOut]:
+    """One or more files: in this request, or sent in pieces to /api/v1/uploads before. Small ones are checked at once; large ones are
+    `checking` until their rows were read."""
+    form, user = checked(DatasetForm(request.POST, request.FILES)), user_of(request)
+    with form.arrived(user) as files:
+        version = create_dataset(files, name=form.name_for(files), owner=user)
     return Status(201, read(request, version.dataset_id))
 
 
@@ -38,21 +45,22 @@ def read_dataset(request: HttpRequest, dataset_id: int) -> DatasetOut:
 
 
 @router.post("/{int:dataset_id}/versions", response={201: DatasetOut})
-def upload_version(request: HttpRequest, dataset_id: int, file: File[UploadedFile]) -> Status[DatasetOut]:
+def upload_version(request: HttpRequest, dataset_id: int, file: Files = None, uploads: Uploads = None) -> Status[DatasetOut]:
     """The dataset's next version. Versions never change; jobs go on with the one they name."""
-    dataset = visible_dataset(request, dataset_id)
-    if not may_change(user_of(request), dataset):
+    dataset, user = visible_dataset(request, dataset_id), user_of(request)
+    if not may_change(user, dataset):
         raise ApiRefusal("Only the owner of a dataset and administrators may add a version.", status=403)
-    form = VersionForm(request.POST, request.FILES)
-    check(form)
-    add_version(dataset, form.arrived, by=user_of(request))
+    form = checked(VersionForm(request.POST, request.FILES))
+    with form.arrived(user) as files:
+        add_version(dataset, files, by=user)
     return Status(201, read(request, dataset_id))
 
 
-def check(form: VersionForm) -> None:
-    """The first wrong field of the same form that the page uses."""
+def checked(form: AnyForm) -> AnyForm:
+    """Or the first wrong field of the same form that the page uses."""
     for field, errors in form.errors.items():
         raise ApiRefusal(str(errors[0]), status=422, code="invalid", param=field)
+    return form
 
 
 def visible_dataset(request: HttpRequest, dataset_id: int) -> Dataset:

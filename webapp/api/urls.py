@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 
 from webapp.api import datasets, errors, jobs, steering, things
 from webapp.api.access import SessionCookie
+from webapp.datasets.views import tus
 
 api = NinjaAPI(title="Nibble", version="1", auth=SessionCookie(), openapi_url=None, docs_url=None, urls_namespace="api")
 api.add_router("/jobs", jobs.router)
@@ -38,4 +39,10 @@ def answering_in_json(patterns: list[Any]) -> list[URLPattern | URLResolver]:
     return patterns
 
 
-urlpatterns = [path("openapi.json", openapi, name="openapi"), *answering_in_json(api.urls[0]), re_path(r"^.*$", nothing_here)]
+urlpatterns = [
+    path("openapi.json", openapi, name="openapi"),
+    path("uploads", tus.uploads, name="api-uploads"),
+    path("uploads/<uuid:pk>", tus.upload, name="api-upload"),
+    *answering_in_json(api.urls[0]),
+    re_path(r"^.*$", nothing_here),
+]

@@ -70,3 +70,93 @@ class DatasetInUse(DatasetRefusal):
         super().__init__(
             f"{noun} this dataset, so it stays: {named}{others}. A job's data must remain known as long as the job does."
         )
+
+
+class UploadRefusal(DatasetRefusal):
+    """Of a file that is sent in pieces. `code` is for programs."""
+
+    field = "uploads"
+    status = 400
+    code = "bad_request"
+
+
+class BadUploadRequest(UploadRefusal):
+    """The sender does not speak tus 1.0 as the dashboard does."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnknownUpload(UploadRefusal):
+    status = 404
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such upload of yours. Send the file again.")
+
+
+class UploadExpired(UploadRefusal):
+    status = 410
+    code = "gone"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing came for this upload for too long, so it is not kept any more. Send the file again.")
+
+
+class UploadBusy(UploadRefusal):
+    status = 423
+    code = "locked"
+
+    def __init__(self) -> None:
+        super().__init__("This file is being sent already, from another window or program. Try again when that has ended.")
+
+
+class WrongOffset(UploadRefusal):
+    status = 409
+    code = "conflict"
+
+    def __init__(self, *, offset: int, said: int) -> None:
+        super().__init__(
+            f"{offset:,} bytes of this file are here, and the request goes on from {said:,}. Ask for the offset first."
+        )
+
+
+class PastTheEnd(UploadRefusal):
+    status = 413
+    code = "too_large"
+
+    def __init__(self, *, size: int) -> None:
+        super().__init__(f"More bytes came than the {size:,} that were announced. These were not taken.")
+
+
+class WrongPiece(UploadRefusal):
+    status = 460  # "Checksum Mismatch", a number of the tus protocol
+    code = "checksum_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("These bytes are not those that their checksum says. They were not taken; send them again.")
+
+
+class WrongFile(UploadRefusal):
+    status = 460
+    code = "checksum_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("The file that arrived has another SHA-256 than was announced, so it was thrown away. Send it again.")
+
+
+class TooManyUploads(UploadRefusal):
+    status = 429
+    code = "too_many_uploads"
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"You have {limit} uploads that are not used yet. Use or discard some of them first.")
+
+
+class UploadUnfinished(UploadRefusal):
+    status = 409
+    code = "conflict"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has not arrived completely. Go on with it, then try again.")

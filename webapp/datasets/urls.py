@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from webapp.datasets.views import comparing, deriving, reading, writing
+from webapp.datasets.views import comparing, deriving, reading, tus, writing
 
 urlpatterns = [
     path("", reading.dataset_list, name="dataset-list"),
     path("upload/", writing.dataset_upload, name="dataset-upload"),
+    path("uploads/", tus.uploads, name="uploads"),
+    path("uploads/<uuid:pk>/", tus.upload, name="upload"),
     path("<int:pk>/", reading.dataset_detail, name="dataset-detail"),
     path("<int:pk>/problems/", reading.dataset_detail, {"tab": "problems"}, name="dataset-problems"),
     path("<int:pk>/versions/", reading.dataset_detail, {"tab": "versions"}, name="dataset-versions"),

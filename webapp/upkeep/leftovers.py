@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from webapp.adapters.models import Adapter
+from webapp.datasets.models import Upload
+from webapp.datasets.uploads import drop_expired, expired_uploads
 from webapp.jobs.checkpoints import checkpoints_of, delete_checkpoints, is_needed, surplus
 from webapp.jobs.clock import database_now
 from webapp.jobs.events import tell
@@ -72,6 +74,14 @@ def uploads(_policy: UpkeepPolicy) -> Iterator[Deletable]:
     yield from _rests(Path(settings.FILE_UPLOAD_TEMP_DIR), lambda _: True)
     for folder in (path for path in Path(settings.DATASETS_DIR).iterdir() if path.is_dir()):
         yield from _rests(folder, lambda path: path.name.startswith("."))
+
+
+def broken_off(_policy: UpkeepPolicy) -> Iterator[Deletable]:
+    """Uploads in pieces that nobody went on with, and their files that no row knows."""
+    for upload in expired_uploads():
+        yield Deletable(upload.name, upload.offset_bytes, partial(drop_expired, upload))
+    known = {str(pk) for pk in Upload.objects.values_list("pk", flat=True)}
+    yield from _rests(Path(settings.DATASETS_DIR) / "uploads", lambda path: path.name not in known)
 
 
 def adapter_rests(_policy: UpkeepPolicy) -> Iterator[Deletable]:
@@ -140,6 +150,7 @@ KINDS = (
     Kind("logs", "Logs of jobs that ended long ago", "Log lines and memory samples; loss curves and events stay.", old_logs),
     Kind("incoming", "Unfinished transfers of workers", "Their attempt is over, and nothing came for a day.", incoming),
     Kind("uploads", "Unfinished dataset uploads", "Nothing came for a day.", uploads),
+    Kind("broken_off", "Uploads that were broken off or not used", "Nothing came for as long as they are kept.", broken_off),
     Kind("rests", "Checkpoint folders that no job knows", "Left by a crash more than a day ago.", lost_checkpoint_folders),
     Kind("adapter_rests", "Adapter folders that no adapter names", "Left by a crash more than a day ago.", adapter_rests),
 )

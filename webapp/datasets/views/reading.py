@@ -16,7 +16,7 @@ from webapp.datasets.derive_forms import derive_forms
 from webapp.datasets.exporting import as_jsonl
 from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
 from webapp.datasets.lineage import history_of
-from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.models import Dataset, DatasetVersion, Upload
 from webapp.datasets.samples import SAMPLES
 from webapp.datasets.selectors import (
     SHOWN_JOBS,
@@ -28,6 +28,7 @@ from webapp.datasets.selectors import (
     report_of,
     version_of,
 )
+from webapp.datasets.uploads import uploads_of
 from webapp.files import SendFile
 
 TABS = (("preview", "Preview"), ("problems", "Problems"), ("versions", "Versions"), ("jobs", "Jobs"))
@@ -40,22 +41,38 @@ class Tab:
     is_current: bool
 
 
+@dataclass(frozen=True)
+class EarlierUpload:
+    upload: Upload
+    is_chosen: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return self.upload.offset_bytes == self.upload.size_bytes
+
+
 @require_safe
 def dataset_list(request: HttpRequest) -> HttpResponse:
     return list_page(request)
 
 
 def list_page(request: HttpRequest, *, form: DatasetForm | None = None, error: Any = None, status: int = 200) -> HttpResponse:
-    datasets = list(datasets_of(user_of(request)))
+    datasets, form = list(datasets_of(user_of(request))), form or DatasetForm()
     context = {
         "datasets": datasets,
-        "form": form or DatasetForm(),
+        "form": form,
+        "earlier": earlier_uploads(request, form),
         "error": error,
         "samples": SAMPLES,
         "waits": any(is_checking(dataset) for dataset in datasets),
     }
     template = "datasets/_datasets.html" if request.headers.get("HX-Request") else "datasets/list.html"
     return render(request, template, context, status=status)
+
+
+def earlier_uploads(request: HttpRequest, form: VersionForm) -> list[EarlierUpload]:
+    """What this user has sent, or begun to send, and not used."""
+    return [EarlierUpload(upload, is_chosen=str(upload.pk) in form.chosen) for upload in uploads_of(user_of(request))]
 
 
 def dataset_of(request: HttpRequest, pk: int) -> Dataset:
@@ -80,7 +97,7 @@ def detail_page(
     user, version = user_of(request), _version(request, dataset)
     if request.headers.get("HX-Request"):
         return _state(version)
-    report = report_of(version)
+    report, form = report_of(version), form or VersionForm()
     context = {
         "dataset": dataset,
         "version": version,
@@ -93,7 +110,8 @@ def detail_page(
         "jobs": jobs_on(dataset, user=user)[:SHOWN_JOBS] if tab == "jobs" else (),
         "job_count": jobs_count(dataset),
         "may_change": may_change(user, dataset),
-        "version_form": form or VersionForm(),
+        "version_form": form,
+        "earlier": earlier_uploads(request, form) if tab == "versions" else (),
         "rename_form": RenameForm(initial={"name": dataset.name}),
         "error": error,
     }

@@ -17,11 +17,12 @@ from webapp.datasets.views.reading import dataset_of, detail_page, list_page
 
 @require_POST
 def dataset_upload(request: HttpRequest) -> HttpResponse:
-    form = DatasetForm(request.POST, request.FILES)
+    form, user = DatasetForm(request.POST, request.FILES), user_of(request)
     if not form.is_valid():
         return list_page(request, form=form, status=422)
     try:
-        version = create_dataset(form.arrived, name=form.cleaned_data["name"], owner=user_of(request))
+        with form.arrived(user) as files:
+            version = create_dataset(files, name=form.name_for(files), owner=user)
     except DatasetRefusal as refusal:
         form.add_error(refusal.field or None, str(refusal))
         return list_page(request, form=form, error=refusal, status=refusal.status)
@@ -30,14 +31,15 @@ def dataset_upload(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def version_upload(request: HttpRequest, pk: int) -> HttpResponse:
-    dataset = own_dataset(request, pk)
+    dataset, user = own_dataset(request, pk), user_of(request)
     form = VersionForm(request.POST, request.FILES)
     if not form.is_valid():
         return detail_page(request, dataset, tab="versions", form=form, status=422)
     try:
-        version = add_version(dataset, form.arrived, by=user_of(request))
+        with form.arrived(user) as files:
+            version = add_version(dataset, files, by=user)
     except DatasetRefusal as refusal:
-        form.add_error("file", str(refusal))
+        form.add_error(refusal.field or None, str(refusal))
         return detail_page(request, dataset, tab="versions", form=form, error=refusal, status=refusal.status)
     messages.success(request, f"Version {version.number} is stored.")
     return redirect("dataset-detail", pk=dataset.pk)
