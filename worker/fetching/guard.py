@@ -13,7 +13,8 @@ from worker.fetching.failures import FetchFailed
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
-LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
+"""What is_global of one or another Python says wrongly (3.11.7 of the first)."""
 ADDRESSES_TRIED = 4
 
 
@@ -58,7 +59,7 @@ class Guard:
 def is_public(address: IpAddress) -> bool:
     """Of the internet: not this machine, this network, a provider's inner one, a group, or the like."""
     inner = _inner(address)
-    if inner.version == 6 and (inner.is_site_local or inner in LOCAL_NAT64):
+    if any(inner in network for network in NOT_PUBLIC) or (inner.version == 6 and inner.is_site_local):
         return False
     return inner.is_global and not inner.is_multicast and not inner.is_reserved and not inner.is_unspecified
 
