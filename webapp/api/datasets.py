@@ -1,13 +1,18 @@
 """/api/v1/datasets: what there is to train on, and uploads."""
 
+from django.forms import Form
 from django.http import HttpRequest
-from ninja import File, Form, Router, Status
+from ninja import File, Router, Status
+from ninja import Form as FormField
 from ninja.files import UploadedFile
 
 from webapp.accounts.permissions import may_change, visible_to
 from webapp.api.access import user_of
 from webapp.api.errors import ApiRefusal
+from webapp.api.fetch_shapes import FetchIn
 from webapp.api.shapes import DatasetOut, Page
+from webapp.datasets.fetch_forms import FORMS
+from webapp.datasets.fetching import start_fetch
 from webapp.datasets.forms import DatasetForm, VersionForm
 from webapp.datasets.models import Dataset
 from webapp.datasets.services import add_version, create_dataset
@@ -24,12 +29,22 @@ def list_datasets(request: HttpRequest) -> Page[DatasetOut]:
 
 
 @router.post("", response={201: DatasetOut})
-def upload_dataset(request: HttpRequest, file: File[UploadedFile], name: Form[str] = "") -> Status[DatasetOut]:
+def upload_dataset(request: HttpRequest, file: File[UploadedFile], name: FormField[str] = "") -> Status[DatasetOut]:
     """A JSONL file. Small ones are checked at once; a large one is `checking` until its rows were read."""
     form = DatasetForm(request.POST, request.FILES)
     check(form)
     version = create_dataset(form.arrived, name=form.cleaned_data["name"], owner=user_of(request))
     return Status(201, read(request, version.dataset_id))
+
+
+@router.post("/fetch", response={202: DatasetOut})
+def fetch_dataset(request: HttpRequest, source: FetchIn) -> Status[DatasetOut]:
+    """From the Hugging Face Hub, an https address or S3. Ask for the dataset until its version's `fetch` is null or has failed; the same
+    name again takes up a fetch that failed. Keys are kept, encrypted, only until the fetch ends."""
+    form = FORMS[source.kind](source.model_dump())
+    check(form)
+    version = start_fetch(form.source, secrets=form.secrets, name=form.cleaned_data["name"], owner=user_of(request))
+    return Status(202, read(request, version.dataset_id))
 
 
 @router.get("/{int:dataset_id}", response=DatasetOut)
@@ -49,7 +64,7 @@ def upload_version(request: HttpRequest, dataset_id: int, file: File[UploadedFil
     return Status(201, read(request, dataset_id))
 
 
-def check(form: VersionForm) -> None:
+def check(form: Form) -> None:
     """The first wrong field of the same form that the page uses."""
     for field, errors in form.errors.items():
         raise ApiRefusal(str(errors[0]), status=422, code="invalid", param=field)
