@@ -55,12 +55,17 @@ class Bringing:
         if answer.headers.get("content-type", "").partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
             fix = "Give the address of the file itself, the one behind “Download” or “Raw”."
             raise FetchFailed("not_data", f"{answer.address.shown} is a web page, not a file of rows.", fix=fix)
-        self._expect(answer.number("content-length"))
+        self._expect_all_of(answer)
+
+    def _expect_all_of(self, answer: Answer) -> None:
+        """A part that is gone on with announces only the rest."""
+        if answer.status == 200:
+            self._expect(answer.number("content-length"))
 
     def _object(self, source: S3Object) -> FetchReport:
         def check(answer: Answer) -> None:
             object_store.check(answer)
-            self._expect(answer.number("content-length"))
+            self._expect_all_of(answer)
 
         sign = object_store.signer(source, secrets=self._secrets)
         download = Download(object_store.address_of(source), self._path(0), sign=sign, check=check, follows=False)

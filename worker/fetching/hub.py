@@ -8,7 +8,7 @@ from urllib.parse import quote
 from worker.contract.fetching import HubDataset
 from worker.fetching.addresses import Address, parse
 from worker.fetching.failures import FetchFailed
-from worker.fetching.web import Answer, Headers, Sign, Web, no_secret, raise_for
+from worker.fetching.web import Answer, Headers, Sign, Web, no_secret, patiently, raise_for
 
 LISTING_BYTES = 64 * 2**20
 CONVERTED = "refs/convert/parquet"
@@ -36,6 +36,9 @@ class Hub:
         self.sign: Sign = _bearer(token) if token else no_secret
 
     def repository(self, revision: str) -> Repository:
+        return patiently(lambda: self._listing(revision))
+
+    def _listing(self, revision: str) -> Repository:
         address = self._address(f"/api/datasets/{self._source.name}/revision/{quote(revision or 'main', safe='')}", "blobs=true")
         with self._web.get(address, headers={"Accept": "application/json"}, sign=self.sign) as answer:
             self.check(answer)

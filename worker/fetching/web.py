@@ -2,9 +2,11 @@
 
 import os
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import certifi
 import httpcore
@@ -13,14 +15,31 @@ from worker.contract.fetching import MAX_REDIRECTS
 from worker.fetching.addresses import Address
 from worker.fetching.failures import BrokenOff, FetchFailed
 from worker.fetching.guard import Guard, GuardedBackend
+from worker.fetching.pace import Pace
 
 REDIRECTS = (301, 302, 303, 307, 308)
 LATER = (429, 500, 502, 503, 504)
 CONNECT_SECONDS = 15.0
 LONGEST_WAIT = 30.0
+SAYING_SECONDS = 30.0
+TRIES = 3
 Headers = Mapping[str, str]
+Result = TypeVar("Result")
 Sign = Callable[[Address], Headers]
 """The secret headers for this very address; asked only for the host that they are meant for."""
+
+
+def patiently(work: Callable[[], Result], *, sleep: Callable[[float], None] = time.sleep) -> Result:
+    """For short questions: a connection that breaks, or a busy server, is asked again after 1 and 2 s."""
+    for tried in range(1, TRIES):
+        try:
+            return work()
+        except BrokenOff as broken:
+            sleep(max(broken.wait_seconds, float(tried)))
+    try:
+        return work()
+    except BrokenOff as broken:
+        raise FetchFailed("unreachable", f"Nothing could be fetched: {broken}.", fix="Try again later.") from None
 
 
 def no_secret(_address: Address) -> Headers:
@@ -41,12 +60,14 @@ class Answer:
 
     def start_of(self, limit: int) -> bytes:
         """So much of a body that is read for what it says."""
-        held = b""
+        held, pace = bytearray(), Pace(SAYING_SECONDS)
         for chunk in self.chunks:
             held += chunk
             if len(held) >= limit:
                 break
-        return held[:limit]
+            if pace.is_too_slow(len(chunk)):
+                raise FetchFailed("stalled", f"{self.address.host} answers too slowly.", fix="Try again later.")
+        return bytes(held[:limit])
 
 
 class Web:

@@ -50,9 +50,10 @@ def test_the_servers_name_for_the_file(bring: Bring, server: WebServer):
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_a_broken_connection_is_gone_on_with(bring: Bring, server: WebServer, times: int):
+def test_a_broken_connection_is_gone_on_with(bring: Bring, server: WebServer, tmp_path: Path, times: int):
     server.pages["/rows.jsonl"] = whole(BODY, breaks_after=50_000, times=times)
     assert bring(at(server)).files[0].sha256 == SHA256
+    assert Progress.model_validate_json((tmp_path / "task" / "progress.json").read_bytes()).total == len(BODY)
     wishes = [headers.get("range") for _, headers in server.asked]
     assert wishes[0] is None
     assert all(wish and int(wish[6:-1]) > 0 for wish in wishes[1:]), wishes

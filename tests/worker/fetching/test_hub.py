@@ -1,5 +1,6 @@
 """Datasets of a server that answers like the Hugging Face Hub. The real Hub is not reached by any test."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,24 @@ def test_a_gated_dataset_without_the_right_token(bring: Bring, server: WebServer
     failure = failure_of(bring(ask(server), secrets=FetchSecrets(hub_token=token)))
     assert failure.kind == "refused"
     assert "Account" in failure.fix
+
+
+def test_a_hub_that_is_busy_is_asked_again(bring: Bring, server: WebServer):
+    put_dataset(server, NAME, {"train.jsonl": ROWS})
+    fine = server.pages[f"/api/datasets/{NAME}/revision/main"]
+    server.pages[f"/api/datasets/{NAME}/revision/main"] = lambda asked: (
+        asked.answer(503, b"") if len(server.asked) < 3 else fine(asked)
+    )
+    assert bring(ask(server)).files
+
+
+def test_a_hub_that_is_away_is_said(bring: Bring):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and nobody listens
+        source = HubDataset(endpoint=f"https://{HOST}:{held.getsockname()[1]}", name=NAME)
+        failure = failure_of(bring(source))
+    assert failure.kind == "unreachable"
+    assert "cannot be reached" in failure.reason
 
 
 def test_what_the_hub_does_not_have(bring: Bring, server: WebServer):
