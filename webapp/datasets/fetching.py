@@ -57,7 +57,10 @@ def _failed_fetch(*, name: str, owner: User) -> DatasetVersion | None:
 
 
 def _about(source: FetchSource) -> dict[str, Any]:
-    return {"recipe": {"source": source.model_dump(mode="json")}, "file_name": plain_line(shown(source), limit=255)}
+    return {
+        "recipe": {"address": shown(source), "source": source.model_dump(mode="json")},
+        "file_name": plain_line(shown(source), limit=255),
+    }
 
 
 def shown(source: FetchSource) -> str:

@@ -69,6 +69,7 @@ def test_an_address_becomes_a_dataset(alice: Client, opened: WebServer):
     assert (version.state, version.rows, version.sha256) == ("ready", 7, hashlib.sha256(chats(7)).hexdigest())
     assert version.path.read_bytes() == chats(7)
     assert version.file_name == "chats.jsonl"
+    assert "Fetched from https://localhost" in alice.get(f"/datasets/{version.dataset_id}/versions/").content.decode()
     assert opened.asked[0][0] == "/files/chats.jsonl?key=s3cret"
     assert not FetchSecret.objects.exists()
     assert "s3cret" not in json.dumps([version.recipe, task.params, task.result])
