@@ -105,6 +105,8 @@ def _told(stage: Any) -> dict[str, Any]:
         "dataset": stage.dataset.dataset_id,
         "broken": stage.broken.dataset_id,
         "faq": stage.faq.dataset_id,
+        "fetching": stage.fetching.dataset_id,
+        "unfetched": stage.unfetched.dataset_id,
         "model": stage.cast.base_model.pk,
         "adapter": stage.jobs["succeeded"].adapter.pk,
     }

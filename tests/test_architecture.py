@@ -46,6 +46,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("webapp/jobs/services.py", "import worker.agent.host", "The dashboard knows the worker only through the contract"),
         ("worker/agent/host.py", "import torch", "The agent has no tensors"),
         ("worker/qlora/recipe.py", "import httpx", "Training has no network"),
+        ("worker/fetching/web.py", "import torch", "Fetching has the network and nothing else"),
         ("webapp/datasets/selectors.py", "import webapp.jobs.models", "Apps depend downwards"),
         ("webapp/jobs/models.py", "import webapp.jobs.services", "Inside an app"),
     ],

@@ -133,6 +133,10 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 MAX_DATASET_BYTES = int(env.number("NIBBLE_MAX_DATASET_BYTES", 20 * 2**30, least=1))
 UPLOAD_HOURS = env.number("NIBBLE_UPLOAD_HOURS", 72)
 
+HF_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+FETCH_SECONDS = env.number("NIBBLE_FETCH_SECONDS", 6 * 3600, least=1)
+FETCH_STALL_SECONDS = env.number("NIBBLE_FETCH_STALL_SECONDS", 60, least=1)
+
 LEASE_SECONDS = env.number("NIBBLE_LEASE_SECONDS", 30, least=0.5)
 REAPER_SECONDS = env.number("NIBBLE_REAPER_SECONDS", 5, least=0.1)
 MAX_RETRIES = int(env.number("NIBBLE_MAX_RETRIES", 5))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.cast import Cast, meet_the_cast
 from tests.stage.comparisons import a_pair, half_a_pair, preference_run
 from tests.stage.failures import diverged, nothing_to_train, out_of_memory, poison
+from tests.stage.fetches import fetching, not_fetched
 from tests.stage.queues import a_queue, used_lately
 from tests.stage.runs import running_job, saved_job, starting_job, succeeded_job
 from tests.stage.things import GPU_WORKER_TOKEN as GPU_WORKER_TOKEN
@@ -44,6 +45,8 @@ class Stage:
     """Has problems."""
     faq: DatasetVersion
     """Has a history."""
+    fetching: DatasetVersion
+    unfetched: DatasetVersion
 
 
 def set_the_stage(*, long_steps: int = 0) -> Stage:
@@ -85,4 +88,5 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     leftovers()
     used_lately(cast)
     stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
-    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast))
+    fetched = {"fetching": fetching(cast), "unfetched": not_fetched(cast)}
+    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast), **fetched)

@@ -10,7 +10,14 @@ OPEN = {"sign-in/", "link/<str:token>/", "healthz"}
 """For people who are not signed in yet, and for whoever asks whether the dashboard lives."""
 OTHER_KEYS = ("worker/v1/", "api/v1/", "static/", "datasets/uploads/")
 """Doors with keys of their own: bearer tokens, protocols of programs, 401 instead of a redirect; their own tests walk them."""
-EXAMPLES = {"<int:pk>": "1", "<int:number>": "1", "<int:checkpoint>": "1", "<str:token>": "x", "<str:name>": "x"}
+EXAMPLES = {
+    "<str:kind>": "hub",
+    "<int:pk>": "1",
+    "<int:number>": "1",
+    "<int:checkpoint>": "1",
+    "<str:token>": "x",
+    "<str:name>": "x",
+}
 
 
 def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:

@@ -80,6 +80,17 @@ class NameForm(forms.Form):
     name = PlainField(label="Name", max_length=100, widget=forms.TextInput(attrs={"autocomplete": "name"}))
 
 
+class HubTokenForm(forms.Form):
+    hub_token = forms.RegexField(
+        r"^hf_[A-Za-z0-9_]{5,200}$",
+        label="Access token",
+        strip=True,
+        error_messages={"invalid": "A token of the Hub begins with hf_ and has letters and digits only."},
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "placeholder": "hf_…", "spellcheck": "false"}),
+        help_text="One that may read is enough. It is kept encrypted, used for the datasets that you fetch, and never shown again.",
+    )
+
+
 class AcceptInvitationForm(NameForm):
     password = new_password_field()
     again = again_field()

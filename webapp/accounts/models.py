@@ -2,6 +2,7 @@
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
+from encrypted_fields.fields import EncryptedTextField
 
 
 class Team(models.Model):
@@ -30,6 +31,8 @@ class User(AbstractBaseUser):
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     is_active = models.BooleanField(default=True)
     running_limit = models.PositiveSmallIntegerField(null=True)
+    hub_token = EncryptedTextField(null=True, blank=True)
+    """Of the Hugging Face Hub, for datasets that the user fetches. The field stores an empty text as null."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "email"

@@ -69,6 +69,12 @@ def change_name(user: User, *, name: str) -> None:
     user.save(update_fields=["name"])
 
 
+def set_hub_token(user: User, *, hub_token: str) -> None:
+    """An empty one takes it away."""
+    user.hub_token = hub_token or None
+    user.save(update_fields=["hub_token"])
+
+
 def change_password(user: User, *, password: str) -> None:
     """Every other session of the user ends with the old password."""
     user.set_password(password)

@@ -11,6 +11,7 @@ urlpatterns = [
     path("account/", account.account, name="account"),
     path("account/name/", account.rename, name="account-name"),
     path("account/password/", account.new_password, name="account-password"),
+    path("account/hub-token/", account.hub_token, name="account-hub-token"),
     path("account/set-password/", links.set_password, name="set-password"),
     path("users/", users.user_list, name="user-list"),
     path("users/invite/", users.user_invite, name="user-invite"),

@@ -3,22 +3,27 @@
 from typing import TypeVar
 from uuid import UUID
 
+from django.forms import BaseForm
 from django.http import HttpRequest
-from ninja import File, Form, Router, Status
+from ninja import File, Router, Status
+from ninja import Form as FormField
 from ninja.files import UploadedFile
 
 from webapp.accounts.permissions import may_change, visible_to
 from webapp.api.access import user_of
 from webapp.api.errors import ApiRefusal
+from webapp.api.fetch_shapes import FetchIn
 from webapp.api.shapes import DatasetOut, Page
+from webapp.datasets.fetch_forms import FORMS
+from webapp.datasets.fetching import start_fetch
 from webapp.datasets.forms import DatasetForm, VersionForm
 from webapp.datasets.models import Dataset
 from webapp.datasets.services import add_version, create_dataset
 
 router = Router(tags=["datasets"])
-AnyForm = TypeVar("AnyForm", bound=VersionForm)
+AnyForm = TypeVar("AnyForm", bound=BaseForm)
 Files = File[list[UploadedFile] | None]
-Uploads = Form[list[UUID] | None]
+Uploads = FormField[list[UUID] | None]
 
 
 @router.get("", response=Page[DatasetOut])
@@ -30,13 +35,24 @@ def list_datasets(request: HttpRequest) -> Page[DatasetOut]:
 
 
 @router.post("", response={201: DatasetOut})
-def upload_dataset(request: HttpRequest, file: Files = None, uploads: Uploads = None, name: Form[str] = "") -> Status[DatasetOut]:
+def upload_dataset(
+    request: HttpRequest, file: Files = None, uploads: Uploads = None, name: FormField[str] = ""
+) -> Status[DatasetOut]:
     """One or more files: in this request, or sent in pieces to /api/v1/uploads before. Small ones are checked at once; large ones are
     `checking` until their rows were read."""
     form, user = checked(DatasetForm(request.POST, request.FILES)), user_of(request)
     with form.arrived(user) as files:
         version = create_dataset(files, name=form.name_for(files), owner=user)
     return Status(201, read(request, version.dataset_id))
+
+
+@router.post("/fetch", response={202: DatasetOut})
+def fetch_dataset(request: HttpRequest, source: FetchIn) -> Status[DatasetOut]:
+    """From the Hugging Face Hub, an https address or S3. Ask for the dataset until its version's `fetch` is null or has failed; the same
+    name again takes up a fetch that failed. Keys are kept, encrypted, only until the fetch ends."""
+    form = checked(FORMS[source.kind](source.model_dump()))
+    version = start_fetch(form.source, secrets=form.secrets, name=form.cleaned_data["name"], owner=user_of(request))
+    return Status(202, read(request, version.dataset_id))
 
 
 @router.get("/{int:dataset_id}", response=DatasetOut)

@@ -8,10 +8,12 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from webapp.datasets.errors import DatasetRefusal
+from webapp.datasets.fetch_forms import FORMS
 from webapp.jobs.services import JobRefused
 from webapp.jobs.spec_fields import GROUPS
 
 TAGS = {str(model.model_fields["kind"].default) for group in GROUPS for model in group.models if "kind" in model.model_fields}
+TAGS |= set(FORMS)
 """pydantic names the chosen kind of a block in the path of an error; no field is called so."""
 CODES = {
     400: "bad_request",

@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 from ninja import Schema
 
 from webapp.adapters.models import Adapter
+from webapp.datasets.fetching import fetch_of
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.jobs.models import Job
 from webapp.jobs.selectors import queue_position, waiting_reason
@@ -56,6 +57,16 @@ class VersionOut(Schema):
     rows: int
     report: dict[str, Any] | None
     created_at: datetime
+    fetch: "FetchOut | None" = None
+    """Of a version that comes from elsewhere, until its bytes are here."""
+
+
+class FetchOut(Schema):
+    """How far a fetch is; `problem` says why it failed."""
+
+    state: str
+    progress: dict[str, Any] | None
+    problem: str
 
 
 class DatasetOut(Schema):
@@ -71,7 +82,9 @@ class DatasetOut(Schema):
 
 
 def version_out(version: DatasetVersion) -> VersionOut:
-    return VersionOut.model_validate(version, from_attributes=True)
+    out = VersionOut.model_validate(version, from_attributes=True)
+    fetch = fetch_of(version)
+    return out.model_copy(update={"fetch": FetchOut.model_validate(fetch, from_attributes=True)}) if fetch else out
 
 
 class JobOut(Schema):

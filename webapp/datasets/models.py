@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import models
+from encrypted_fields.fields import EncryptedTextField
 
 OLD_SHAPES = (None, "messages", "prompt_completion", "text")
 
@@ -93,6 +94,11 @@ class DatasetVersion(models.Model):
         shape = (report.get("recognition") or {}).get("shape")
         is_whole = bool(self.sha256) and self.mapping is None and not self.bad_rows and set(self.splits) <= {"train"}
         return is_whole and report.get("sources") == ["jsonl"] and shape in OLD_SHAPES
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Asked for from elsewhere, and not (or not yet) here."""
+        return self.origin == self.Origin.FETCHED and not self.sha256
 
     @property
     def trained(self) -> tuple[str, int]:
@@ -189,6 +195,29 @@ class DatasetTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.version}"
+
+
+class FetchSecret(models.Model):
+    """Keys that somebody gave for one fetch. Gone as soon as it ends, however it ends."""
+
+    task = models.OneToOneField(DatasetTask, on_delete=models.CASCADE, related_name="secret")
+    sealed = EncryptedTextField()
+    """worker.contract.fetching.FetchSecrets."""
+
+    def __str__(self) -> str:
+        return f"secrets of task {self.task_id}"
+
+
+class OpenHost(models.Model):
+    """A host that datasets may be fetched from although it is not on the public internet."""
+
+    name = models.CharField(max_length=300, unique=True)
+    """host, or host:port."""
+    opened_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    opened_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def stored_path(sha256: str) -> Path:

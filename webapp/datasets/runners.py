@@ -7,6 +7,7 @@ from django.db import transaction
 from webapp.datasets.arriving import Arrived, Checked, check_files, seconds_for
 from webapp.datasets.derived import TRANSFORM, run_transform
 from webapp.datasets.differences import DIFF, run_diff
+from webapp.datasets.fetching import FETCH, run_fetch
 from webapp.datasets.models import DatasetTask, DatasetVersion
 from webapp.datasets.processes import Say, TaskFailed
 from webapp.datasets.services import CHECK
@@ -32,4 +33,4 @@ def _keep(version: DatasetVersion, checked: Checked) -> None:
         DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.CHECKING).update(**checked.findings())
 
 
-RUNNERS: dict[str, Run] = {CHECK: run_check, TRANSFORM: run_transform, DIFF: run_diff}
+RUNNERS: dict[str, Run] = {CHECK: run_check, FETCH: run_fetch, TRANSFORM: run_transform, DIFF: run_diff}

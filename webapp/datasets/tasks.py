@@ -31,6 +31,10 @@ class Superseded(Exception):
     """Somebody else has taken the task on meanwhile, or it is gone."""
 
 
+class Postponed(Exception):
+    """Not now: it waits, and is rung for again."""
+
+
 def start_task(
     version: DatasetVersion, *, kind: str, key: str = "", params: dict[str, Any] | None = None, by: User | None = None
 ) -> DatasetTask:
@@ -62,6 +66,8 @@ def run_task(task_id: int, *, runners: dict[str, Run]) -> None:
         result = runners[task.kind](task, beating(mine))
     except Superseded:
         return
+    except Postponed:
+        mine.update(state=State.WAITING, runs=F("runs") - 1)
     except TaskFailed as failed:
         _fail(mine, str(failed))
     except Exception as error:

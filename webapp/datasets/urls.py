@@ -2,13 +2,16 @@
 
 from django.urls import path
 
-from webapp.datasets.views import comparing, deriving, reading, tus, writing
+from webapp.datasets.views import comparing, deriving, fetching, reading, tus, writing
 
 urlpatterns = [
     path("", reading.dataset_list, name="dataset-list"),
     path("upload/", writing.dataset_upload, name="dataset-upload"),
     path("uploads/", tus.uploads, name="uploads"),
     path("uploads/<uuid:pk>/", tus.upload, name="upload"),
+    path("fetch/<str:kind>/", fetching.dataset_fetch, name="dataset-fetch"),
+    path("<int:pk>/fetching/", fetching.fetch_progress, name="dataset-fetching"),
+    path("<int:pk>/fetch-again/", fetching.dataset_fetch_again, name="dataset-fetch-again"),
     path("<int:pk>/", reading.dataset_detail, name="dataset-detail"),
     path("<int:pk>/problems/", reading.dataset_detail, {"tab": "problems"}, name="dataset-problems"),
     path("<int:pk>/versions/", reading.dataset_detail, {"tab": "versions"}, name="dataset-versions"),

@@ -19,3 +19,12 @@ class PolicyForm(forms.Form):
         required=False,
         help_text="Log lines and memory samples. Loss curves, events and adapters always stay. Empty: for ever.",
     )
+
+
+class HostForm(forms.Form):
+    host = forms.CharField(
+        label="Host",
+        max_length=300,
+        widget=forms.TextInput(attrs={"placeholder": "minio.example.org:9000", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="With a port, only that port is open.",
+    )

@@ -1,5 +1,6 @@
 """The own account: name and password."""
 
+import pytest
 from django.test import Client
 
 from tests.cast import PASSWORD, Cast
@@ -55,3 +56,29 @@ def test_an_empty_name_is_refused(cast: Cast, client: Client):
 def test_a_stranger_has_no_account(cast: Cast, client: Client):
     assert client.get("/account/")["Location"].startswith("/sign-in/")
     assert client.post("/account/name/", {"name": "Eve"})["Location"].startswith("/sign-in/")
+
+
+def test_a_hub_token_is_kept_encrypted_and_never_shown(cast: Cast, client: Client):
+    from django.db import connection
+
+    client.force_login(cast.alice)
+    assert client.post("/account/hub-token/", {"hub_token": " hf_canary123 "}).status_code == 302
+    cast.alice.refresh_from_db()
+    assert cast.alice.hub_token == "hf_canary123"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hub_token FROM accounts_user")
+        assert "canary" not in str(cursor.fetchall())
+    page = client.get("/account/").content.decode()
+    assert "Token set" in page
+    assert "canary" not in page
+    client.post("/account/hub-token/", {"remove": "1"})
+    cast.alice.refresh_from_db()
+    assert not cast.alice.hub_token
+
+
+@pytest.mark.parametrize("token", ["", "secret", "hf_a b", "hf_\nx", "hf_" + "x" * 300])
+def test_what_is_no_hub_token(cast: Cast, client: Client, token: str):
+    client.force_login(cast.alice)
+    assert client.post("/account/hub-token/", {"hub_token": token}).status_code == 422
+    cast.alice.refresh_from_db()
+    assert not cast.alice.hub_token

@@ -89,7 +89,7 @@ def test_a_file_that_is_gone_is_404(cast: Cast, dataset: Dataset, client: Client
 def test_an_empty_list_explains_itself(cast: Cast, client: Client):
     client.force_login(cast.charlie)
     page = client.get("/datasets/").content.decode()
-    assert "Upload your first dataset" in page
+    assert "Add your first dataset" in page
     assert "&quot;messages&quot;" in page
 
 

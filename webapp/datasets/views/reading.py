@@ -14,6 +14,8 @@ from webapp.accounts.permissions import may_change
 from webapp.accounts.requests import user_of
 from webapp.datasets.derive_forms import derive_forms
 from webapp.datasets.exporting import as_jsonl
+from webapp.datasets.fetch_forms import FetchForm, fetch_form_of, form_again
+from webapp.datasets.fetching import fetch_of
 from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
 from webapp.datasets.lineage import history_of
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
@@ -56,13 +58,21 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
     return list_page(request)
 
 
-def list_page(request: HttpRequest, *, form: DatasetForm | None = None, error: Any = None, status: int = 200) -> HttpResponse:
+def list_page(
+    request: HttpRequest,
+    *,
+    form: DatasetForm | None = None,
+    fetch_form: FetchForm | None = None,
+    error: Any = None,
+    status: int = 200,
+) -> HttpResponse:
     datasets, form = list(datasets_of(user_of(request))), form or DatasetForm()
     context = {
         "datasets": datasets,
         "form": form,
         "earlier": earlier_uploads(request, form),
         "error": error,
+        "fetch_form": fetch_form or fetch_form_of(request.GET.get("from", "")),
         "samples": SAMPLES,
         "waits": any(is_checking(dataset) for dataset in datasets),
     }
@@ -91,6 +101,7 @@ def detail_page(
     tab: str = "preview",
     form: VersionForm | None = None,
     derive_form: Form | None = None,
+    fetch_form: FetchForm | None = None,
     error: Any = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -114,6 +125,8 @@ def detail_page(
         "earlier": earlier_uploads(request, form) if tab == "versions" else (),
         "rename_form": RenameForm(initial={"name": dataset.name}),
         "error": error,
+        "fetch": fetch_of(version),
+        "fetch_form": fetch_form or (form_again(version) if version.is_on_its_way else None),
     }
     if tab == "versions":
         context |= {"history": history_of(dataset), "derive": derive_forms(user, version, given=derive_form)}

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connection
 
 from webapp.celeryapp import ring_dataset_task
+from webapp.datasets.fetching import forget_secrets
 from webapp.datasets.tasks import give_up_lost, lost_tasks
 from webapp.jobs.reaper import reap_once
 from webapp.upkeep.services import clean_up
@@ -52,5 +53,6 @@ class Command(BaseCommand):
 
 def ring_for_tasks() -> None:
     give_up_lost()
+    forget_secrets()
     for task in lost_tasks():
         ring_dataset_task(task.pk)
