@@ -198,7 +198,7 @@ def test_an_unknown_source_is_not_there(alice: Client):
 
 
 @pytest.mark.parametrize(
-    ("kind", "word"), [("hub", "owner/name"), ("https", "Address of the file"), ("s3", "s3://bucket"), ("x", "Drop a file")]
+    ("kind", "word"), [("hub", "owner/name"), ("https", "Address of the file"), ("s3", "s3://bucket"), ("x", "Drop files")]
 )
 def test_every_source_is_a_link(alice: Client, kind: str, word: str):
     assert word in alice.get(f"/datasets/?from={kind}").content.decode()
