@@ -60,7 +60,7 @@ class Scanner:
         first = self.peek()
         while (end := self._end_of_value(first)) is None:
             if len(self.buffer) - self.at > LINE_LIMIT_BYTES:
-                self._skip(first)
+                self._skip(first)  # strings and brackets: no number is that long
                 return None
             if not self.more():
                 raise cut_off()
@@ -68,25 +68,21 @@ class Scanner:
         return raw if len(raw) <= LINE_LIMIT_BYTES else None
 
     def pass_over(self) -> None:
-        """A value of any length that is not wanted."""
-        first = self.peek()
-        end = self._end_of_value(first)
-        if end is None:
-            self._skip(first)
-        else:
-            self.at = end
+        """A value that is not wanted."""
+        self.value()
 
     def _end_of_value(self, first: bytes) -> int | None:
         """None: not within the buffer."""
         if first and first in b"[{":
             usual = _USUAL.match(self.buffer, self.at)
             return usual.end() if usual else self._end_of_nested()
-        found = (_STRING if first == b'"' else _SCALAR).match(self.buffer, self.at)
         if first == b'"':
-            return found.end() if found else None
-        if found is None:
+            string = _STRING.match(self.buffer, self.at)
+            return string.end() if string else None
+        scalar = _SCALAR.match(self.buffer, self.at)
+        if scalar is None:
             return self.at
-        return found.end() if found.end() < len(self.buffer) or not self.more() else self._end_of_value(first)
+        return scalar.end() if scalar.end() < len(self.buffer) else None  # a number may go on
 
     def _end_of_nested(self) -> int | None:
         depth = 0
@@ -104,6 +100,8 @@ class Scanner:
 
     def _skip(self, first: bytes) -> None:
         """As value(), but nothing is kept: this one may be as long as the file."""
+        if first not in b'[{"':
+            raise cut_off()
         depth, in_string = 0, first == b'"'
         self.at += in_string
         while True:

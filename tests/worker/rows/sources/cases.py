@@ -177,6 +177,7 @@ REFUSED = [
     Case("zstd bomb", bomb(zstandard.ZstdCompressor().compressobj()), "refused", "200 times", "too_large"),
     Case("truncated array", json.dumps([ROW, ROW]).encode()[:-9], "refused", "ends in the middle", "damaged"),
     Case("array without a comma", b'[{"a": 1} {"a": 2}]', "refused", "row 2", "damaged"),
+    Case("an endless number", b'[{"a": 1}, ' + b"1" * 9 * 2**20 + b"]", "refused", "ends in the middle", "damaged"),
     Case("two arrays", b'[{"a": 1}]\n[\n{"a": 2}]', "refused", "end was expected", "damaged"),
     Case(
         "10,000 columns",
