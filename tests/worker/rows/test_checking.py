@@ -12,7 +12,7 @@ import pytest
 from tests.worker.rows.checks import check_dataset
 from worker.contract.dataset_tasks import CheckTask, SourceFile
 from worker.contract.rows_report import MAX_PROBLEMS, PREVIEW_CHARS, PREVIEW_ROWS, RowsReport
-from worker.rows.reading import LINE_LIMIT_BYTES
+from worker.rows.sources.lines import LINE_LIMIT_BYTES
 
 GOOD = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}]}
 
@@ -53,8 +53,10 @@ def test_each_format_is_known(tmp_path: Path, row: dict[str, Any], format: str) 
         lines(GOOD, GOOD).replace("\n", "\r\n").encode(),
         lines(GOOD, "\n", "   \n", GOOD).encode(),
         lines(GOOD, GOOD).rstrip("\n").encode(),
+        json.dumps([GOOD, GOOD], indent=1).encode(),
+        json.dumps({"rows": [GOOD, GOOD]}).encode(),
     ],
-    ids=["byte order mark", "CRLF", "blank lines", "no last newline"],
+    ids=["byte order mark", "CRLF", "blank lines", "no last newline", "an array", "an object with a list"],
 )
 def test_harmless_variants_are_read(tmp_path: Path, content: bytes) -> None:
     report = check(tmp_path, content)
@@ -67,13 +69,12 @@ def test_harmless_variants_are_read(tmp_path: Path, content: bytes) -> None:
         (b"", "empty", "empty"),
         (b"\n \n\n", "empty", "empty"),
         (b"\xef\xbb\xbf", "empty", "empty"),
-        (json.dumps([GOOD]).encode(), "json_array", "JSON array"),
-        (json.dumps(GOOD, indent=2).encode(), "not_jsonl", "several lines"),
+        (json.dumps([GOOD])[:-1].encode(), "damaged", "ends in the middle"),
         (lines(GOOD).encode("utf-16"), "not_utf8", "UTF-16"),
         (lines(GOOD).encode() + b'{"text": "caf\xe9"}\n', "not_utf8", "line 2 has the byte 0xe9"),
         (b"PK\x03\x04rest", "binary", "zip"),
-        (b'{"a": "\x00"}', "binary", "binary"),
-        (b"id,text\n1,hello\n", "not_jsonl", "id,text"),
+        (b'{"a": "\x00"}', "no_rows", "control character"),
+        (b"id,answer\n1,hello\n", "no_rows", "answer, id"),
         (b"<!doctype html><p>404", "not_jsonl", "HTML"),
         (lines({"messages": []}).encode(), "no_rows", "Line 1".lower()),
     ],
@@ -84,18 +85,6 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path, content: bytes, k
     assert report.refusal.kind == kind
     assert said in report.refusal.reason
     assert report.rows == 0
-
-
-def test_the_conversion_of_an_array_works_as_it_is_written(tmp_path: Path) -> None:
-    (tmp_path / "rows.json").write_text(
-        json.dumps([GOOD, {"messages": [*GOOD["messages"], {"role": "user", "content": "naïve?"}]}])
-    )
-    report = check(tmp_path, (tmp_path / "rows.json").read_bytes())
-    assert report.refusal is not None
-    command = report.refusal.fix.removeprefix("Convert it: ")
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
-    converted = check(tmp_path, (tmp_path / "rows.jsonl").read_bytes())
-    assert (converted.rows, converted.refusal) == (2, None)
 
 
 def chat(*turns: tuple[Any, Any]) -> dict[str, Any]:
@@ -109,7 +98,7 @@ def chat(*turns: tuple[Any, Any]) -> dict[str, Any]:
         (json.dumps(GOOD) + json.dumps(GOOD) + "\n", "not_json", "Extra data"),
         ("[1]\n", "not_an_object", "no object"),
         ("[" * 100_000 + "\n", "not_json", "nested"),
-        ('{"text": ' + "9" * 5000 + "}\n", "not_json", "digits"),
+        ('{"text": ' + "9" * 5000 + "}\n", "bad_number", "digits"),
         ('{"text": NaN}\n', "bad_number", "NaN"),
         ('{"text": -Infinity}\n', "bad_number", "Infinity"),
         ('{"text": "a\\u0000b"}\n', "bad_text", "NUL"),
