@@ -46,7 +46,9 @@ SHAPE_FIELDS: Pairs[Shape, ShapeFields] = {
     "alpaca": ShapeFields(needs_one_of=(("instruction",), ("output",)), takes=("input", "system", "history")),
     "prompt_completion": ShapeFields(needs_one_of=(("prompt",), ("completion",)), takes_system=False),
     "text": ShapeFields(needs_one_of=(("text",),), takes_system=False),
-    "preference": ShapeFields(needs_one_of=(("chosen",), ("rejected",)), takes=("prompt", "system", "tools")),
+    "preference": ShapeFields(
+        needs_one_of=(("chosen",), ("rejected",)), takes=("prompt", "instruction", "input", "system", "tools")
+    ),
     "openai_preference": ShapeFields(needs_one_of=(("input",), ("preferred_output",), ("non_preferred_output",))),
     "unpaired_preference": ShapeFields(needs_one_of=(("label",), ("messages", "completion")), takes=("prompt", "system", "tools")),
 }
@@ -84,7 +86,7 @@ class Column(Message):
 
 
 class Recognition(Message):
-    """What the first rows look like. Without a shape, or unsure, a person has to say which column is what."""
+    """What the first rows look like. Unsure, and then without a shape: a person has to say which column is what."""
 
     shape: Shape | None
     format: RowFormat | None

@@ -5,45 +5,48 @@ from typing import Any
 from worker.rows.errors import RowRefused
 from worker.rows.fields import optional_text, text_field
 from worker.rows.notes import Notes
-from worker.rows.order import check_learns, check_order
+from worker.rows.order import check_order
+from worker.rows.places import Turns
 from worker.rows.row import Message, Row
 from worker.rows.shown import kind_of, shown
 from worker.rows.tools import tools_of
 from worker.rows.turns import Messages, turns_of
 
+MESSAGES, CONVERSATIONS = Turns("messages"), Turns("conversations")
 HISTORY = '[["first question", "first answer"]]'
 
 
 def read_messages(value: dict[str, Any], notes: Notes) -> Row:
-    return _read_turns(value, "messages", notes)
+    return _read_turns(value, MESSAGES, notes)
 
 
 def read_sharegpt(value: dict[str, Any], notes: Notes) -> Row:
-    return _read_turns(value, "conversations", notes)
+    return _read_turns(value, CONVERSATIONS, notes)
 
 
-def _read_turns(value: dict[str, Any], name: str, notes: Notes) -> Row:
-    messages = turns_of(value.get(name), name=name, notes=notes)
+def _read_turns(value: dict[str, Any], at: Turns, notes: Notes) -> Row:
+    messages = turns_of(value.get(at.name), name=at.name, notes=notes)
+    check_order(messages, at=at, must_answer=True)
     if len(value) == 1:
-        return checked_chat(messages, name=name)
-    return checked_chat(with_system(messages, value), name=name, tools=tools_of(value, notes))
-
-
-def checked_chat(messages: Messages, *, name: str, tools: Messages = ()) -> Row:
-    check_order(messages, name=name)
-    check_learns(messages, name=name)
-    return Row("messages", messages=messages, tools=tools)
+        return Row("messages", messages=messages)
+    return Row("messages", messages=with_system(messages, value), tools=tools_of(value, notes))
 
 
 def with_system(messages: Messages, value: dict[str, Any]) -> Messages:
     """The column `system` as the first turn."""
-    system = optional_text(value, "system") if value.get("system") else ""
-    return ({"role": "system", "content": system}, *messages) if system else messages
+    if not value.get("system") or not (system := optional_text(value, "system")):
+        return messages
+    if messages[0]["role"] != "system":
+        return ({"role": "system", "content": system}, *messages)
+    if messages[0]["content"] == system:
+        return messages
+    reason = "The row has a system message, and another text in the column system."
+    raise RowRefused("role_order", reason=reason, fix="Keep one of them.", column="system", text=shown(system))
 
 
 def read_alpaca(value: dict[str, Any], notes: Notes) -> Row:
-    answer: Message = {"role": "assistant", "content": text_field(value, "output")}
-    return checked_chat((*instruction_turns(value), answer), name="row")
+    asked = instruction_turns(value)
+    return Row("messages", messages=(*asked, {"role": "assistant", "content": text_field(value, "output")}))
 
 
 def instruction_turns(value: dict[str, Any]) -> Messages:
@@ -84,4 +87,6 @@ def read_prompt_turns(value: dict[str, Any], notes: Notes) -> Row:
         answer: Messages = ({"role": "assistant", "content": text_field(value, "completion")},)
     else:
         answer = turns_of(completion, name="completion", notes=notes)
-    return checked_chat((*with_system(asked, value), *answer), name="row", tools=tools_of(value, notes))
+    messages = (*asked, *answer)
+    check_order(messages, at=Turns("prompt", then="completion", split=len(asked)), must_answer=True)
+    return Row("messages", messages=with_system(messages, value), tools=tools_of(value, notes))

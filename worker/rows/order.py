@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from worker.rows.errors import RowRefused
+from worker.rows.places import Turns
 from worker.rows.row import Message
 from worker.rows.shown import escaped
 from worker.rows.tools import check_calls
@@ -22,19 +23,19 @@ class _Order:
     has_result: bool
 
 
-def check_order(messages: Sequence[Message], *, name: str) -> None:
+def check_order(messages: Sequence[Message], *, at: Turns, must_answer: bool = False) -> None:
+    """`must_answer`: there has to be a turn to learn from."""
     order = _order(tuple([message["role"] for message in messages]))
+    if must_answer and not order.has_answer:
+        raise _no_answer(at.then or at.name)
     if order.fault is not None:
         place, reason, fix = order.fault
-        column, text = f"{name}[{place}].role", escaped(str(messages[place]["content"]))
+        column, text = f"{at(place)}.role", escaped(str(messages[place]["content"]))
         raise RowRefused("role_order", reason=reason, fix=fix, column=column, text=text)
-    if order.has_result or has_extras(messages):
-        check_calls(messages, name=name)
-
-
-def has_extras(messages: Sequence[Message]) -> bool:
-    """Whether a turn has more than role and content: most rows need no look at calls and weights."""
-    return max(map(len, messages)) > 2
+    if order.has_result or max(map(len, messages)) > 2:  # a turn with more than role and content
+        check_calls(messages, at=at)
+        if must_answer:
+            _check_weights(messages, name=at.then or at.name)
 
 
 @lru_cache(maxsize=4096)  # a file has few sequences of roles, and a million rows
@@ -56,15 +57,16 @@ def _fault(roles: tuple[str, ...]) -> tuple[int, str, str] | None:
     return None
 
 
-def check_learns(messages: Sequence[Message], *, name: str) -> None:
-    """There must be an answer, and not every answer switched off."""
-    if not _order(tuple([message["role"] for message in messages])).has_answer:
-        raise RowRefused(
-            "no_assistant_turn",
-            reason="The row has no assistant turn, so there is nothing to learn from it.",
-            fix="Add the answer as a message with the role assistant.",
-            column=name,
-        )
-    if has_extras(messages) and not any(message.get("weight", 1) for message in messages if message["role"] == "assistant"):
+def _no_answer(name: str) -> RowRefused:
+    return RowRefused(
+        "no_assistant_turn",
+        reason="The row has no assistant turn, so there is nothing to learn from it.",
+        fix="Add the answer as a message with the role assistant.",
+        column=name,
+    )
+
+
+def _check_weights(messages: Sequence[Message], *, name: str) -> None:
+    if not any(message.get("weight", 1) for message in messages if message["role"] == "assistant"):
         reason = "Every assistant turn has weight 0, so there is nothing to learn from the row."
         raise RowRefused("no_assistant_turn", reason=reason, fix="Give one of them weight 1, or leave the row out.", column=name)

@@ -12,6 +12,7 @@ from worker.rows.errors import RowRefused
 from worker.rows.fields import list_field, text_field
 from worker.rows.notes import Notes
 from worker.rows.order import check_order
+from worker.rows.places import Turns
 from worker.rows.row import Answer, Row
 from worker.rows.shown import kind_of, quoted, shown
 from worker.rows.tools import tools_of
@@ -19,6 +20,18 @@ from worker.rows.turns import Messages, turns_of
 
 PAIR = '{"prompt": "…", "chosen": "the better answer", "rejected": "the worse one"}'
 OPENAI_PAIR = '{"input": {"messages": […]}, "preferred_output": […], "non_preferred_output": […]}'
+FOLDED = ('[{"role"', '[{"from"', '[{"content"', '{"messages"')
+TURNS = (
+    "prompt",
+    "messages",
+    "conversations",
+    "chosen",
+    "rejected",
+    "completion",
+    "input",
+    "preferred_output",
+    "non_preferred_output",
+)
 LABELS = ("label", "kto_tag")
 LABEL_WORDS = {"true": True, "false": False}
 
@@ -47,6 +60,7 @@ def read_preference(value: dict[str, Any], notes: Notes) -> Row:
         if value.get(name) is None:
             fix = f"Write both: {PAIR}. Single answers need a label, true or false, and are for KTO."
             raise RowRefused("no_answer", reason=f"The row has {other}, but no {name}.", fix=fix, column=name)
+    value = _unfolded(value, notes)
     chosen, rejected = _answer(value, "chosen", notes), _answer(value, "rejected", notes)
     _check_differ(chosen, rejected)
     asked_in = next((name for name in ("prompt", "messages", "conversations") if value.get(name) is not None), "")
@@ -55,12 +69,14 @@ def read_preference(value: dict[str, Any], notes: Notes) -> Row:
     if isinstance(chosen, str) and isinstance(rejected, str) and not is_chat:
         return _text_pair(value, chosen, rejected)
     prompt, better, worse = _chat_pair(asked_in, _as_messages(chosen), _as_messages(rejected), value, notes)
-    return _pair(with_system(prompt, value), better, worse, names=("chosen", "rejected"), tools=tools_of(value, notes))
+    return _pair(
+        prompt, better, worse, names=(asked_in or "prompt", "chosen", "rejected"), value=value, tools=tools_of(value, notes)
+    )
 
 
 def read_openai_preference(value: dict[str, Any], notes: Notes) -> Row:
     """OpenAI's `input`, `preferred_output` and `non_preferred_output`."""
-    names = ("preferred_output", "non_preferred_output")
+    value, names = _unfolded(value, notes), ("preferred_output", "non_preferred_output")
     for name in ("input", *names):
         if value.get(name) is None:
             raise RowRefused("no_answer", reason=f"The row has no {name}.", fix=f"Write {OPENAI_PAIR}.", column=name)
@@ -72,14 +88,17 @@ def read_openai_preference(value: dict[str, Any], notes: Notes) -> Row:
     _check_differ(better, worse, names=names)
     prompt = turns_of(asked.get("messages"), name="input.messages", notes=notes)
     tools = tools_of(asked, notes) or tools_of(value, notes)
-    return _pair(with_system(prompt, value), better, worse, names=names, tools=tools)
+    return _pair(prompt, better, worse, names=("input.messages", *names), value=value, tools=tools)
 
 
-def _pair(prompt: Messages, better: Messages, worse: Messages, *, names: tuple[str, str], tools: Messages) -> Row:
-    for name, answer in zip(names, (better, worse), strict=True):
+def _pair(
+    prompt: Messages, better: Messages, worse: Messages, *, names: tuple[str, str, str], value: dict[str, Any], tools: Messages
+) -> Row:
+    asked_in, *answered_in = names
+    for name, answer in zip(answered_in, (better, worse), strict=True):
         _check_answer(answer, name)
-        check_order((*prompt, *answer), name="row")
-    return Row("preference", messages=prompt, tools=tools, chosen=better, rejected=worse)
+        check_order((*prompt, *answer), at=Turns(asked_in, then=name, split=len(prompt)))
+    return Row("preference", messages=with_system(prompt, value), tools=tools, chosen=better, rejected=worse)
 
 
 def read_unpaired(value: dict[str, Any], notes: Notes) -> Row:
@@ -88,6 +107,7 @@ def read_unpaired(value: dict[str, Any], notes: Notes) -> Row:
         given = next((value[name] for name in LABELS if value.get(name) is not None), None)
         reason = f"label is {quoted(given)}, not true or false."
         raise RowRefused("bad_field", reason=reason, fix="Write true for a good answer, false for a bad one.", column="label")
+    value = _unfolded(value, notes)
     notes["label_text"] += not any(isinstance(value.get(name), bool) for name in LABELS)
     for name in ("messages", "conversations"):
         if value.get(name) is not None:
@@ -97,7 +117,8 @@ def read_unpaired(value: dict[str, Any], notes: Notes) -> Row:
     if isinstance(value.get("prompt"), str) and isinstance(answer, str) and "system" not in value:
         return Row("unpaired_preference", prompt=text_field(value, "prompt"), answer=answer, label=label)
     asked_in = "prompt" if value.get("prompt") is not None else ""
-    return _marked(_asked(asked_in, value, notes), _as_messages(answer), answered_in, value, label, notes)
+    prompt, better = _asked(asked_in, value, notes), _as_messages(answer)
+    return _marked(prompt, better, names=(asked_in, answered_in), value=value, label=label, notes=notes)
 
 
 def _marked_conversation(value: dict[str, Any], name: str, label: bool, notes: Notes) -> Row:
@@ -105,23 +126,33 @@ def _marked_conversation(value: dict[str, Any], name: str, label: bool, notes: N
     messages = turns_of(value[name], name=name, notes=notes)
     if len(messages) < 2:
         raise _nothing_asked()
-    return _marked(messages[:-1], messages[-1:], "The last message", value, label, notes)
+    return _marked(messages[:-1], messages[-1:], names=(name, ""), value=value, label=label, notes=notes)
 
 
-def _marked(prompt: Messages, answer: Messages, name: str, value: dict[str, Any], label: bool, notes: Notes) -> Row:
-    _check_answer(answer, name)
-    prompt = with_system(prompt, value)
-    check_order((*prompt, *answer), name="row")
-    return Row("unpaired_preference", messages=prompt, tools=tools_of(value, notes), answer=answer, label=label)
+def _marked(prompt: Messages, answer: Messages, *, names: tuple[str, str], value: dict[str, Any], label: bool, notes: Notes) -> Row:
+    asked_in, answered_in = names
+    _check_answer(answer, answered_in or "The last message")
+    check_order((*prompt, *answer), at=Turns(asked_in or "instruction", then=answered_in, split=len(prompt)))
+    prompt, tools = with_system(prompt, value), tools_of(value, notes)
+    return Row("unpaired_preference", messages=prompt, tools=tools, answer=answer, label=label)
 
 
 def _answer(value: dict[str, Any], name: str, notes: Notes) -> Answer:
     """A text, a message or a list of messages."""
     given = value.get(name)
-    if isinstance(given, str) and not given.startswith('[{"'):  # CSV files hold lists as JSON
+    if isinstance(given, str):
         return text_field(value, name)
-    given = list_field(given, name=name, notes=notes)
     return turns_of(given if isinstance(given, list) else [given], name=name, notes=notes)
+
+
+def _unfolded(value: dict[str, Any], notes: Notes) -> dict[str, Any]:
+    """Lists of messages that stand as JSON in a text, as CSV files have them."""
+    folded = [name for name, part in value.items() if isinstance(part, str) and part.startswith(FOLDED)]
+    return (
+        {**value, **{name: list_field(value[name], name=name, notes=notes) for name in folded if name in TURNS}}
+        if folded
+        else value
+    )
 
 
 def _as_messages(answer: Answer) -> Messages:
@@ -157,6 +188,8 @@ def _chat_pair(
     shared = shared_length(chosen, rejected)
     if isinstance(value.get(asked_in), list):
         prompt = _asked(asked_in, value, notes)
+        if asked_in == "messages" and shared and prompt[:shared] == chosen[:shared]:  # the better conversation once more
+            return chosen[:shared], chosen[shared:], rejected[shared:]
         if chosen[: len(prompt)] == prompt == rejected[: len(prompt)]:
             return prompt, chosen[len(prompt) :], rejected[len(prompt) :]
         return prompt, chosen, rejected

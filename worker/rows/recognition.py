@@ -1,15 +1,23 @@
 """What a file's rows are, told from the first ones, and why; unsure where a person has to say which column is what."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from worker.contract.mapping import SHAPE_FIELDS, Column, Mapping, Recognition, Shape
 from worker.rows.columns import columns_of
-from worker.rows.shapes import DECIDING, FORMATS, WORDS, format_of, shape_of
+from worker.rows.shapes import WORDS, format_of, shape_of
 from worker.rows.synonyms import suggestion_for
 
 SAMPLE_ROWS = 200
+ALIASES: dict[tuple[Shape, str], tuple[str, ...]] = {
+    ("preference", "prompt"): ("messages", "conversations"),
+    ("unpaired_preference", "label"): ("kto_tag",),
+    ("unpaired_preference", "messages"): ("conversations",),
+    ("unpaired_preference", "completion"): ("output",),
+    ("messages", "tools"): ("functions",),
+    ("sharegpt", "tools"): ("functions",),
+}
 SURE_SHARE = 0.5  # of the first rows; fewer of the commonest shape, and the file is something else
 
 REASONS: dict[Shape, str] = {
@@ -33,8 +41,8 @@ def recognise(sample: Sequence[dict[str, Any]]) -> Recognition:
         return _recognised(known[0][0], sample, columns=columns)
     suggested = suggestion_for(columns)
     return Recognition(
-        shape=suggested.shape if suggested else None,
-        format=FORMATS[suggested.shape] if suggested else None,
+        shape=None,
+        format=None,
         why=_why_unsure(columns, suggested=suggested),
         is_sure=False,
         columns=columns,
@@ -45,8 +53,8 @@ def recognise(sample: Sequence[dict[str, Any]]) -> Recognition:
 def _recognised(shape: Shape, sample: Sequence[dict[str, Any]], *, columns: tuple[Column, ...]) -> Recognition:
     formats = Counter(format_of(shape, value) for value in sample if shape_of(value) == shape)
     names = {column.name for column in columns if column.kind != "empty"}
-    used = {field: field for field in SHAPE_FIELDS[shape].names if field in names}
-    left = [column.name for column in columns if column.name not in used and column.name not in DECIDING]
+    used = _used(shape, names)
+    left = [column.name for column in columns if column.name not in used.values()]
     unused = f" Not used: {', '.join(left[:8])}{' and more' if len(left) > 8 else ''}." if left else ""
     return Recognition(
         shape=shape,
@@ -54,15 +62,18 @@ def _recognised(shape: Shape, sample: Sequence[dict[str, Any]], *, columns: tupl
         why=f"These are {WORDS[shape]}: {REASONS[shape]}.{unused}",
         is_sure=True,
         columns=columns,
-        suggested=_mapping(shape, used),
+        suggested=Mapping(shape=shape, columns=used),
     )
 
 
-def _mapping(shape: Shape, columns: dict[str, str]) -> Mapping | None:
-    try:
-        return Mapping(shape=shape, columns=columns)
-    except ValueError:  # kto_tag, which has no field of its own name
-        return None
+def _used(shape: Shape, names: Collection[str]) -> dict[str, str]:
+    """Each field with the column that it is read from."""
+    found: dict[str, str] = {}
+    for field in SHAPE_FIELDS[shape].names:
+        column = next((name for name in (field, *ALIASES.get((shape, field), ())) if name in names), "")
+        if column and column not in found.values():
+            found[field] = column
+    return found
 
 
 def _why_unsure(columns: Sequence[Column], *, suggested: Mapping | None) -> str:

@@ -14,13 +14,23 @@ from worker.rows.preferences import is_unpaired, read_openai_preference, read_pr
 from worker.rows.row import Row as Row
 from worker.rows.shown import shown
 
+AS_TURNS = "The prompt is a list of messages, but the prompts of the file are texts."
+AS_TEXT = "The prompt is a text, but the prompts of the file are lists of messages."
 ReadRow = Callable[[dict[str, Any]], Row]
 Read = Callable[[dict[str, Any], Notes], Row]
 
 
-def _read_prompt_completion(value: dict[str, Any], notes: Notes) -> Row:
+def _read_prompt_text(value: dict[str, Any], notes: Notes) -> Row:
+    if isinstance(value.get("prompt"), list) and value["prompt"]:
+        raise RowRefused("mixed_formats", reason=AS_TURNS, fix="Keep one shape in a file.", column="prompt")
     prompt, completion = text_field(value, "prompt"), text_field(value, "completion")
     return Row("prompt_completion", prompt=prompt, completion=completion)
+
+
+def _read_prompt_turns(value: dict[str, Any], notes: Notes) -> Row:
+    if isinstance(value.get("prompt"), str):
+        raise RowRefused("mixed_formats", reason=AS_TEXT, fix="Keep one shape in a file.", column="prompt")
+    return read_prompt_turns(value, notes)
 
 
 def _read_text(value: dict[str, Any], notes: Notes) -> Row:
@@ -31,7 +41,7 @@ READERS: dict[Shape, Read] = {
     "messages": read_messages,
     "sharegpt": read_sharegpt,
     "alpaca": read_alpaca,
-    "prompt_completion": _read_prompt_completion,
+    "prompt_completion": _read_prompt_text,
     "text": _read_text,
     "preference": read_preference,
     "openai_preference": read_openai_preference,
@@ -102,16 +112,13 @@ def reader_of(found: Recognition | Mapping, *, notes: Notes | None = None) -> Re
 
 
 def _reader(shape: Shape, *, format: RowFormat, notes: Notes) -> ReadRow:
-    as_turns = shape == "prompt_completion" and format == "messages"
-    read = read_prompt_turns if as_turns else READERS[shape]
+    read = READERS[shape] if shape != "prompt_completion" else _read_prompt_turns if format == "messages" else _read_prompt_text
     needed, needs = NEEDED[shape], len(NEEDED[shape])
     deciding = DECIDING - needed
 
     def read_one(value: dict[str, Any]) -> Row:
         if not needed or not needed <= value.keys() or (len(value) != needs and not deciding.isdisjoint(value)):
             _check_shape(value, shape=shape)
-        if needs == 2 and as_turns != isinstance(value.get("prompt"), list) and shape == "prompt_completion":
-            raise _mixed("messages" if not as_turns else "prompt_completion", shape=shape)
         return read(value, notes)
 
     return read_one

@@ -6,6 +6,7 @@ from typing import Any
 from worker.rows.errors import RowRefused
 from worker.rows.fields import json_in_text, plain_json
 from worker.rows.notes import Notes
+from worker.rows.places import Turns
 from worker.rows.row import Message
 from worker.rows.shown import kind_of, shown
 
@@ -66,22 +67,21 @@ def _bad_call(reason: str, value: Any, *, column: str) -> RowRefused:
     return RowRefused("bad_tool_call", reason=reason, fix=f"Write each call as {CALL}.", column=column, text=shown(value))
 
 
-def check_calls(messages: Sequence[Message], *, name: str) -> None:
+def check_calls(messages: Sequence[Message], *, at: Turns) -> None:
     """Each result answers a call, each call has its result; only the last turn may call without: calling is what it teaches."""
     open_calls: list[str | None] = []
     for place, message in enumerate(messages):
         if message["role"] == "tool":
-            _close(open_calls, message, place=place, name=name)
+            _close(open_calls, message, place=place, column=at(place))
         elif open_calls:
-            raise _unanswered(messages, place=place, name=name)
+            raise _unanswered(messages, place=place, at=at)
         elif "tool_calls" in message:
             open_calls = [call.get("id") for call in message["tool_calls"]]
     if open_calls and "tool_calls" not in messages[-1]:
-        raise _unanswered(messages, place=len(messages), name=name)
+        raise _unanswered(messages, place=len(messages), at=at)
 
 
-def _close(open_calls: list[str | None], message: Message, *, place: int, name: str) -> None:
-    column = f"{name}[{place}]"
+def _close(open_calls: list[str | None], message: Message, *, place: int, column: str) -> None:
     if not open_calls:
         reason = f"Message {place + 1} is the result of a tool, but no call stands before it."
         fix = "Add the assistant's turn with tool_calls, or leave the result out."
@@ -97,12 +97,12 @@ def _close(open_calls: list[str | None], message: Message, *, place: int, name: 
         raise RowRefused("bad_tool_call", reason=reason, fix=fix, column=f"{column}.tool_call_id", text=shown(wanted))
 
 
-def _unanswered(messages: Sequence[Message], *, place: int, name: str) -> RowRefused:
+def _unanswered(messages: Sequence[Message], *, place: int, at: Turns) -> RowRefused:
     caller = max(at for at, message in enumerate(messages[:place]) if "tool_calls" in message)
     return RowRefused(
         "bad_tool_call",
         reason=f"Message {caller + 1} calls a tool, but not every call has its result after it.",
         fix="Add a message with the role tool after it, one for each call; only the last turn may call without a result.",
-        column=f"{name}[{caller}].tool_calls",
+        column=f"{at(caller)}.tool_calls",
         text=shown(messages[caller]["tool_calls"]),
     )

@@ -44,7 +44,7 @@ def _turn(item: Any, place: int, name: str, notes: Notes) -> Message:
         role, content = item.get("role"), item.get("content")
         if role is None and item.get("from").__class__ is str:
             role, content = SHAREGPT_ROLES.get(item["from"]), item.get("value")
-        if role in ROLES and content.__class__ is str and is_clean(content):
+        if content.__class__ is str and role in ROLES and is_clean(content):
             return {"role": role, "content": content}
     return _any_turn(item, place=place, name=name, notes=notes)
 
