@@ -1,5 +1,6 @@
 """The shapes of a row, told apart by their columns, and the reader of each. No row is recognised twice."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from worker.rows.fields import SAMPLE, text_field
 from worker.rows.notes import Notes
 from worker.rows.preferences import is_unpaired, read_openai_preference, read_preference, read_unpaired
 from worker.rows.row import Row as Row
-from worker.rows.shown import shown
+from worker.rows.shown import escaped, shown
 
 AS_TURNS = "The prompt is a list of messages, but the prompts of the file are texts."
 AS_TEXT = "The prompt is a text, but the prompts of the file are lists of messages."
@@ -153,7 +154,7 @@ WORDS: dict[str, str] = {
 
 
 def unknown_format(value: dict[str, Any]) -> RowRefused:
-    columns = ", ".join(sorted(map(str, value))[:8]) or "nothing"
+    columns = ", ".join(escaped(str(name), limit=40) for name in sorted(map(str, value))[:8]) or "nothing"
     known = "neither messages, nor prompt and completion, nor text, nor chosen and rejected"
     reason = f"The row has {known}; it has: {columns}."[:500]
     return RowRefused("unknown_format", reason=reason, fix=f"Use one of them, for example {SAMPLE}.", text=shown(value))
@@ -165,9 +166,21 @@ def _mapped_reader(mapping: Mapping, *, notes: Notes) -> ReadRow:
 
     def read_one(value: dict[str, Any]) -> Row:
         row = {field: value.get(column) for field, column in pairs}
-        return read(_with_constant(row, system=system) if system else row, notes)
+        try:
+            return read(_with_constant(row, system=system) if system else row, notes)
+        except RowRefused as refused:
+            raise _in_words_of_the_file(refused, columns=mapping.columns) from refused
 
     return read_one
+
+
+def _in_words_of_the_file(refused: RowRefused, *, columns: dict[str, str]) -> RowRefused:
+    """The problem with the column's own name: question, where a question is mapped to instruction."""
+    field = re.split(r"[.\[]", refused.column, maxsplit=1)[0]
+    name = escaped(columns.get(field) or field, limit=40)
+    reason = re.sub(rf"\b{re.escape(field)}\b", lambda _: name, refused.reason, count=1) if field else refused.reason
+    column = name + refused.column[len(field) :]
+    return RowRefused(refused.kind, reason=reason, fix=refused.fix, column=column, text=refused.text)
 
 
 def _with_constant(row: dict[str, Any], *, system: str) -> dict[str, Any]:
