@@ -12,9 +12,24 @@ PREVIEW_ROWS = 50
 PREVIEW_TURNS = 40  # of one row
 PREVIEW_CHARS = 4000  # of one text in the preview; a 4 MiB row must not make a 200 MiB report
 
-RefusalKind = Literal["empty", "not_utf8", "json_array", "not_jsonl", "binary", "no_rows", "unreadable"]
+RefusalKind = Literal[
+    "empty",
+    "not_utf8",
+    "json_array",
+    "not_jsonl",
+    "binary",
+    "no_rows",
+    "unreadable",
+    "damaged",
+    "too_large",
+    "no_list",
+    "bad_table",
+]
 ProblemKind = Literal[
     "not_json",
+    "not_utf8",
+    "duplicate_key",
+    "wrong_number_of_fields",
     "not_an_object",
     "line_too_long",
     "unknown_format",
