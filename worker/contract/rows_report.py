@@ -29,6 +29,7 @@ ProblemKind = Literal[
     "not_json",
     "not_utf8",
     "duplicate_key",
+    "not_csv",
     "wrong_number_of_fields",
     "not_an_object",
     "line_too_long",

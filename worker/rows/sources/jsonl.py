@@ -71,5 +71,6 @@ def _parsed_slowly(raw: bytes, *, file: int, number: int) -> Value | Fault:
     try:
         value: dict[str, Any] = parse_strictly(raw)
     except JsonRefused as refused:
-        return fault_of(refused, file=file, line=number, text=quote(raw, at=refused.position))
+        shown = quote(raw, at=refused.position)
+        return fault_of(refused, file=file, line=number, text=shown, column=refused.place)
     return Value(file, number, value, raw)

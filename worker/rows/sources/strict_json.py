@@ -13,12 +13,13 @@ BEFORE, LARGEST, SMALLEST = 60, 2**64 - 1, -(2**63)
 
 
 class JsonRefused(RowRefused):
-    """With the place in the text, so that it can be shown."""
+    """With the place in the text, or in the row, so that it can be shown."""
 
     position = 0
+    place = ""
 
-    def at(self, position: int) -> "JsonRefused":
-        self.position = position
+    def at(self, position: int, *, place: str = "") -> "JsonRefused":
+        self.position, self.place = position, place
         return self
 
 
@@ -29,7 +30,7 @@ def parse_strictly(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         fix = 'Write {"messages": [...]} on each line.'
         raise JsonRefused("not_an_object", reason=f"This is JSON, but {_name_of(value)} and no object.", fix=fix)
-    _refuse_bad_text(value)
+    refuse_bad_text(value)
     try:
         orjson.dumps(value)
     except TypeError as error:
@@ -107,27 +108,30 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_object)
 
 
-def _refuse_bad_text(value: Any, place: str = "") -> None:
+def refuse_bad_text(value: Any, place: str = "") -> None:
     if isinstance(value, str):
         refuse_bad_characters(value, place=place)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            refuse_bad_characters(key, place="A key")
-            _refuse_bad_text(inner, f"{place}.{key}" if place else key)
+            refuse_bad_characters(key, place=place, called="A key")
+            refuse_bad_text(inner, f"{place}.{key}" if place else key)
     elif isinstance(value, list):
-        for number, inner in enumerate(value, 1):
-            _refuse_bad_text(inner, f"{place}[{number}]")
+        for number, inner in enumerate(value):
+            refuse_bad_text(inner, f"{place}[{number}]")
 
 
-def refuse_bad_characters(text: str, *, place: str) -> None:
+def refuse_bad_characters(text: str, *, place: str, called: str = "") -> None:
     """What tokenizers and databases choke on."""
+    called = called or place[:100]
     if "\x00" in text:
-        raise JsonRefused("bad_text", reason=f"{place[:100]} has a NUL character (\\u0000).", fix="Remove it.")
+        refused = JsonRefused("bad_text", reason=f"{called} has a NUL character (\\u0000).", fix="Remove it.")
+        raise refused.at(0, place=place)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        reason = f"{place[:100]} has half a surrogate pair (\\u{ord(text[error.start]):04x})."
-        raise JsonRefused("bad_text", reason=reason, fix="Remove it, or write the whole character.") from error
+        reason = f"{called} has half a surrogate pair (\\u{ord(text[error.start]):04x})."
+        refused = JsonRefused("bad_text", reason=reason, fix="Remove it, or write the whole character.")
+        raise refused.at(0, place=place) from error
 
 
 def _name_of(value: Any) -> str:

@@ -27,9 +27,12 @@ class Value(NamedTuple):
 
 
 class Problem(NamedTuple):
+    """`column`: where in the row, as JSON counts: messages[2].content is of the third message."""
+
     kind: ProblemKind
     reason: str
     fix: str
+    column: str = ""
 
 
 class Fault(NamedTuple):
@@ -56,6 +59,6 @@ class FaultBlock(NamedTuple):
         yield self.fault
 
 
-def fault_of(refused: RowRefused, *, file: int, line: int, text: str) -> Fault:
-    problem = Problem(refused.kind, refused.reason[:2000], refused.fix[:2000])
+def fault_of(refused: RowRefused, *, file: int, line: int, text: str, column: str = "") -> Fault:
+    problem = Problem(refused.kind, refused.reason[:2000], refused.fix[:2000], column[:200])
     return Fault(file, line, problem, text[:TEXT_CHARS])
