@@ -7,7 +7,7 @@ from typing import NamedTuple
 from worker.rows.errors import FileRefused, RowRefused
 from worker.rows.sources.jsonl import LineBlock
 from worker.rows.sources.lines import BLOCK_BYTES, LINE_LIMIT_BYTES, line_blocks, too_long
-from worker.rows.sources.strict_json import decode
+from worker.rows.sources.strict_json import decode, quote
 from worker.rows.sources.values import Fault, FaultBlock, Value, fault_of
 
 MAX_COLUMNS = 1000
@@ -51,7 +51,11 @@ class _Lines:
         self.blocks = blocks
         self.lines: Iterator[bytes] = iter(())
         self.number = 0
-        self.record_bytes = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A record begins: its bytes are counted, and its first line kept to be shown."""
+        self.record_bytes, self.shown = 0, b""
 
     def __iter__(self) -> "_Lines":
         return self
@@ -67,6 +71,7 @@ class _Lines:
             raw = next(self.lines, None)
         self.number += 1
         self.record_bytes += len(raw)
+        self.shown = self.shown or raw[:1200]
         if self.record_bytes > LINE_LIMIT_BYTES:
             raise too_long(what="row")
         return decode(raw)
@@ -85,16 +90,18 @@ def record_blocks(
     reader = csv.reader(lines, delimiter=separator, escapechar=escape, strict=True)
     header: tuple[str, ...] = ()
     waiting: list[Record] = []
-    size = 0
+    size, is_empty = 0, True
     while True:
-        first, lines.record_bytes = lines.number + 1, 0
+        first = lines.number + 1
+        lines.begin()
         try:
             fields = next(reader, None)
         except (csv.Error, RowRefused) as error:
             if not header:
-                raise _no_header(str(error)) from error
+                raise _no_header(f"it cannot be read: {error}") from error
             refused = error if isinstance(error, RowRefused) else _broken(error)
-            yield FaultBlock(fault_of(refused, file=file, line=max(first, 1), text=""))
+            is_empty = False
+            yield FaultBlock(fault_of(refused, file=file, line=first, text=quote(lines.shown)))
             continue
         if fields is None:
             break
@@ -102,10 +109,13 @@ def record_blocks(
             header = header_of(fields)
         elif fields:
             waiting.append((first, fields))
+            is_empty = False
         size += lines.record_bytes
         if size >= BLOCK_BYTES:
             yield RecordBlock(file, header, waiting)
             waiting, size = [], 0
+    if is_empty:
+        raise FileRefused("empty", reason="The table has a header and no rows.", fix="Put rows below the first line.")
     yield RecordBlock(file, header, waiting)
 
 
@@ -143,5 +153,5 @@ def _is_number(text: str) -> bool:
 
 
 def _no_header(detail: str) -> FileRefused:
-    reason = f"The first line has to name the columns, but {detail}."
+    reason = f"The first line has to name the columns, but {detail.rstrip('.')}."
     return FileRefused("bad_table", reason=reason[:2000], fix="Add a line such as prompt,completion at the top.", line=1)

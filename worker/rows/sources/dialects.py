@@ -8,7 +8,8 @@ from worker.rows.sources.delimited import looks_like_names
 
 SEPARATORS = (",", "\t", ";", "|")
 RECORDS = 200
-MOST = 0.8  # of the records have as many fields as the header; the others are rows with problems
+MOST, HALF = 0.8, 0.5  # of the records have as many fields as the header; the others are rows with problems
+SURE = 3  # records of one width are a table even if nothing names its columns: it is refused for that
 LONE_NAMES = {"text", "content", "document", "sentence"}  # of a table with one column
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -36,7 +37,7 @@ def dialect_of(start: bytes, *, is_whole: bool) -> Dialect | None:
 def _score(text: str, *, separator: str, escape: str | None) -> float:
     """The share of records that fit the header; 0 if this is none."""
     records, broken = _records(text, separator=separator, escape=escape)
-    if not records or len(records[0]) < 2 or not looks_like_names(records[0]):
+    if not records or len(records[0]) < 2:
         return 0
     header, body = records[0], records[1:]
     if separator == "," and _is_prose(text):
@@ -44,7 +45,9 @@ def _score(text: str, *, separator: str, escape: str | None) -> float:
     if not body and not broken:
         return float(all(_PLAIN_NAME.fullmatch(name) for name in header))
     share = sum(len(record) == len(header) for record in body) / (len(body) + broken)
-    return share if share >= MOST else 0
+    if not looks_like_names(header):
+        return share if share >= MOST and len(records) >= SURE else 0
+    return share if share >= (HALF if all(map(_PLAIN_NAME.fullmatch, header)) else MOST) else 0
 
 
 def _is_prose(text: str) -> bool:

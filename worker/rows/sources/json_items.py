@@ -64,7 +64,7 @@ class Items:
 
     def end(self) -> None:
         if self.scanner.peek():
-            self._refuse("more follows after its end")
+            self._refuse("its end was expected")
 
     def _one(self) -> ItemBlocks:
         raw = self.scanner.value()
@@ -94,7 +94,7 @@ class Items:
         shown = quote(self.scanner.buffer[self.scanner.at : self.scanner.at + 60])
         raise FileRefused(
             "damaged",
-            reason=f"The JSON is broken at row {place:,}: {what} but “{shown}” follows.",
+            reason=f"The JSON is broken at row {place:,}: {what}, and “{shown}” stands there.",
             fix="Look at the quotes, commas and brackets there, or write the file anew with a JSON library.",
         )
 

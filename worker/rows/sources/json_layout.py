@@ -9,6 +9,7 @@ from worker.rows.errors import FileRefused
 from worker.rows.sources.json_scanner import TEXT, Scanner
 
 _LIST = re.compile(rb"\[\s*\{")
+_ONLY_BRACKETS = re.compile(rb"(?:\[\s*){16}")
 _EMPTY_LIST = re.compile(rb"\[\s*\]\s*$")
 _KEY = re.compile(rb"\s*(" + TEXT + rb")\s*:\s*")
 _LIST_OF_OBJECTS = re.compile(rb"\[\s*\{")
@@ -44,6 +45,8 @@ def _of_list(start: bytes, lines: list[bytes], *, is_whole: bool) -> Layout | No
     if is_whole and _EMPTY_LIST.match(start):
         raise FileRefused("empty", reason="The JSON list is empty.", fix="Put rows into it.")
     if len(lines) > 1 and sum(line.startswith(b"[") and _is_json(line) for line in lines) * 2 > len(lines):
+        return Layout("lines")
+    if _ONLY_BRACKETS.match(start):
         return Layout("lines")
     if _LIST.match(start) or (is_whole and _is_json(start)):
         return Layout("list")

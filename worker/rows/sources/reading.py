@@ -78,7 +78,8 @@ class Reading:
         first = next(checked, b"")
         form = form_of(head, is_whole=is_whole)
         say_what_it_is(notes, form, packing=packing)
-        yield from _blocks(_line_feeds(chain([first], checked), head=head, notes=notes), form, file=notes.file)
+        text = chain([first], checked)
+        yield from _blocks(text if form.kind == "json" else _line_feeds(text, head=head, notes=notes), form, file=notes.file)
 
     def _parquet(self, source: Source, chunks: Iterator[bytes], notes: Notes, *, packing: str) -> Iterator[Block]:
         say_what_it_is(notes, Form("parquet"), packing=packing)
