@@ -70,6 +70,26 @@ def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
+def dense(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without dictionaries, so that its size is that of its rows: a long text that each row names is a bomb."""
+    for place, field in enumerate(batch.schema):
+        if (spread := _spread(field.type)) != field.type:
+            batch = batch.set_column(place, field.name, batch.column(place).cast(spread))
+    return batch
+
+
+def _spread(type: pa.DataType) -> pa.DataType:
+    if types.is_dictionary(type):
+        return _spread(type.value_type)
+    if types.is_struct(type):
+        return pa.struct([field.with_type(_spread(field.type)) for field in type])
+    if types.is_list(type):
+        return pa.list_(type.value_field.with_type(_spread(type.value_type)))
+    if types.is_large_list(type):
+        return pa.large_list(type.value_field.with_type(_spread(type.value_type)))
+    return type
+
+
 def converter(type: pa.DataType) -> Convert | None:
     """None: to_pylist has it right."""
     if isinstance(type, pa.BaseExtensionType):

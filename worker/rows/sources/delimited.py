@@ -100,7 +100,8 @@ def record_blocks(
             if not header:
                 raise _no_header(f"it cannot be read: {error}") from error
             refused = error if isinstance(error, RowRefused) else _broken(error)
-            is_empty = False
+            yield RecordBlock(file, header, waiting)
+            waiting, size, is_empty = [], 0, False
             yield FaultBlock(fault_of(refused, file=file, line=first, text=quote(lines.shown)))
             continue
         if fields is None:

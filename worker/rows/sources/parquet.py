@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worker.rows.errors import FileRefused
-from worker.rows.sources.arrow_rows import ArrowBlock, has_bytes
+from worker.rows.sources.arrow_rows import ArrowBlock, dense, has_bytes
 from worker.rows.sources.delimited import MAX_COLUMNS
 from worker.rows.sources.expanding import damaged, refuse_bombs
 from worker.rows.sources.jsonl import ItemBlock
@@ -17,7 +17,7 @@ MAX_FOOTER_BYTES = 64 * 1024**2
 MAX_THRIFT_ITEMS = 1_000_000
 MAX_NESTING = 32
 MAX_BATCH_ROWS = 512  # a dictionary makes long rows of short ones, which the footer does not tell
-ROW_COSTS = 64  # bytes of ours for a row that takes none in the file
+ROW_COSTS = 512  # bytes of ours for a row that takes none in the file
 BUFFER_BYTES = 1024**2
 OUR_COLUMNS = {"row", "file", "line", "split", "digest"}
 
@@ -43,7 +43,10 @@ def _blocks(
     ours = set(opened.schema_arrow.names) >= OUR_COLUMNS and b"format" in (opened.schema_arrow.metadata or {})
     columns = ["row"] if ours else None
     _say_bytes(opened, say=say)
+    if claimed == 0:
+        raise FileRefused("empty", reason="The Parquet file has no rows.", fix="Write it anew with rows.")
     for batch in opened.iter_batches(batch_size=_rows_a_batch(opened), columns=columns, use_threads=False):
+        batch = dense(batch)
         expanded += batch.nbytes + ROW_COSTS * batch.num_rows
         refuse_bombs(expanded, packed=size, name="Parquet file")
         yield (

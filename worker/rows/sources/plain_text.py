@@ -67,6 +67,7 @@ class _Paragraphs:
             self.lines.append(line)
             self.size += len(line) + 1
             if self.size > LINE_LIMIT_BYTES:
+                yield from self.ready()
                 shown = quote(self.lines[0][:1200])
                 yield FaultBlock(fault_of(too_long(what="paragraph"), file=self.file, line=self.first, text=shown))
                 self.lines, self.size, self.too_long = [], 0, True
