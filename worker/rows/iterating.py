@@ -7,9 +7,9 @@ from pathlib import Path
 from worker.contract.dataset import RowFormat
 from worker.contract.rows_report import RowProblem
 from worker.rows.errors import RowRefused
-from worker.rows.reading import LINE_LIMIT_BYTES, Line, parse_object, read_lines
 from worker.rows.rows_file import TRAIN, is_rows_file, read_rows_file
 from worker.rows.shapes import Row, read_row
+from worker.rows.sources import Fault, Source, Value, read_values
 
 
 @dataclass(frozen=True)
@@ -27,24 +27,26 @@ def read_rows(path: Path) -> Iterator[NumberedRow | RowProblem]:
         yield from (NumberedRow(line=item.number, row=item.row, split=item.split) for item in read_rows_file(path))
         return
     format: RowFormat | None = None
-    for line in read_lines(path):
+    for item in read_values([Source(path, path.name)]):
+        if isinstance(item, Fault):
+            yield _problem_of(item)
+            continue
         try:
-            row = _row_of(line, format=format)
+            row = _row_of(item, format=format)
         except RowRefused as refused:
-            yield refused.on_line(line.number)
+            yield refused.on_line(item.line)
         else:
             format = row.format
-            yield NumberedRow(line=line.number, row=row)
+            yield NumberedRow(line=item.line, row=row)
 
 
-def _row_of(line: Line, *, format: RowFormat | None) -> Row:
-    if line.raw is None:
-        raise RowRefused(
-            "line_too_long",
-            reason=f"The line is longer than {LINE_LIMIT_BYTES // 1024**2} MiB.",
-            fix="Split the row; no model reads this much at once.",
-        )
-    row = read_row(parse_object(line.raw, number=line.number))
+def _problem_of(fault: Fault) -> RowProblem:
+    kind, reason, fix, column = fault.problem
+    return RowProblem(line=fault.line, kind=kind, reason=reason, fix=fix, column=column, text=fault.text)
+
+
+def _row_of(item: Value, *, format: RowFormat | None) -> Row:
+    row = read_row(item.value)
     if format is not None and row.format != format:
         raise RowRefused(
             "mixed_formats",

@@ -12,7 +12,7 @@ import pytest
 from tests.worker.rows.checks import check_dataset
 from worker.contract.dataset_tasks import CheckTask, SourceFile
 from worker.contract.rows_report import MAX_PROBLEMS, PREVIEW_CHARS, PREVIEW_ROWS, RowsReport
-from worker.rows.reading import LINE_LIMIT_BYTES
+from worker.rows.sources.lines import LINE_LIMIT_BYTES
 
 GOOD = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}]}
 
