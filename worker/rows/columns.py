@@ -8,6 +8,7 @@ from worker.contract.mapping import EXAMPLE_CHARS, MAX_COLUMNS, MAX_EXAMPLES, Co
 from worker.rows.shown import shown
 
 NAME_CHARS = 200
+SAME_SHARE = 0.75  # of the values: a few of another kind are problems of their rows
 
 
 def columns_of(sample: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
@@ -19,8 +20,8 @@ def columns_of(sample: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
 
 def _column(name: str, values: Iterable[Any]) -> Column:
     present = [value for value in values if value not in (None, "", [])]
-    kinds = {_kind(value) for value in present}
-    kind: ColumnKind = "empty" if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"
+    kinds = Counter(_kind(value) for value in present).most_common(1)
+    kind: ColumnKind = "empty" if not kinds else kinds[0][0] if kinds[0][1] >= SAME_SHARE * len(present) else "mixed"
     examples = dict.fromkeys(shown(value, limit=EXAMPLE_CHARS) for value in present[: MAX_EXAMPLES * 4])
     return Column(name=name, kind=kind, examples=tuple(examples)[:MAX_EXAMPLES])
 

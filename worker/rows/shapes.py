@@ -178,9 +178,10 @@ def _in_words_of_the_file(refused: RowRefused, *, columns: dict[str, str]) -> Ro
     """The problem with the column's own name: question, where a question is mapped to instruction."""
     field = re.split(r"[.\[]", refused.column, maxsplit=1)[0]
     name = escaped(columns.get(field) or field, limit=40)
-    reason = re.sub(rf"\b{re.escape(field)}\b", lambda _: name, refused.reason, count=1) if field else refused.reason
-    column = name + refused.column[len(field) :]
-    return RowRefused(refused.kind, reason=reason, fix=refused.fix, column=column, text=refused.text)
+    if not field or field == name:
+        return refused
+    reason, fix = (re.sub(rf"\b{re.escape(field)}\b", lambda _: name, said, count=1) for said in (refused.reason, refused.fix))
+    return RowRefused(refused.kind, reason=reason, fix=fix, column=name + refused.column[len(field) :], text=refused.text)
 
 
 def _with_constant(row: dict[str, Any], *, system: str) -> dict[str, Any]:

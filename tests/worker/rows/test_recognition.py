@@ -165,6 +165,7 @@ def test_a_mapped_problem_names_the_files_own_column() -> None:
     with pytest.raises(RowRefused) as refused:
         read({"q": "Hi", "the answer": 5})
     assert (refused.value.column, refused.value.reason) == ("the answer", "the answer is a number, not a text.")
+    assert refused.value.fix == "Write the answer as a string."
     turns = reader_of(Mapping(shape="messages", columns={"messages": "talk"}))
     with pytest.raises(RowRefused) as refused:
         turns({"talk": [{"role": "user", "content": 7}, CHAT[1]]})
