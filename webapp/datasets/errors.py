@@ -160,3 +160,19 @@ class UploadUnfinished(UploadRefusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} has not arrived completely. Go on with it, then try again.")
+
+
+class SameMapping(DatasetRefusal):
+    field = ""
+    status = 409
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Version {number} is read in this very way already. There is nothing to change.")
+
+
+class MappedMeanwhile(DatasetRefusal):
+    field = ""
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("Somebody else has chosen the columns of this version meanwhile. Load the page again to see how.")

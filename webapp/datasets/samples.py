@@ -18,6 +18,16 @@ SAMPLES = (
         '{"role": "user", "content": "What is a nibble?"}, {"role": "assistant", "content": "Half a byte: four bits."}]}',
     ),
     Sample(
+        "Instructions (Alpaca)",
+        "A question in one field or two, and its answer. Becomes a chat; system and history may stand beside it.",
+        '{"instruction": "Translate to French.", "input": "good morning", "output": "bonjour"}',
+    ),
+    Sample(
+        "ShareGPT conversations",
+        "Turns with from and value, from human and gpt. Becomes a chat.",
+        '{"conversations": [{"from": "human", "value": "What is a nibble?"}, {"from": "gpt", "value": "Half a byte: four bits."}]}',
+    ),
+    Sample(
         "Prompt and completion",
         "One question, one answer. Trained on the completion.",
         '{"prompt": "Translate to French: good morning", "completion": "bonjour"}',

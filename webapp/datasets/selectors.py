@@ -7,6 +7,7 @@ from django.db.models import Count, Prefetch, QuerySet
 from webapp.accounts.models import User
 from webapp.accounts.permissions import visible_to
 from webapp.datasets.models import Dataset, DatasetVersion
+from worker.contract.mapping import Recognition
 from worker.contract.rows_report import RowsReport
 
 SHOWN_JOBS = 50
@@ -48,3 +49,9 @@ def jobs_count(dataset: Dataset) -> int:
 
 def is_checking(dataset: Dataset) -> bool:
     return any(version.state == DatasetVersion.State.CHECKING for version in dataset.versions.all())
+
+
+def recognition_of(version: DatasetVersion) -> Recognition | None:
+    """What the check took the rows for, and their columns."""
+    kept = (version.report or {}).get("recognition")
+    return Recognition.model_validate(kept) if kept else None

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from worker.contract.derived import DiffTask, TransformTask
+from worker.contract.mapping import Recognition
 from worker.contract.message import Message
+from worker.contract.rows_report import FileRefusal, PreviewRow, RowProblem
 
 ROWS_FILE = "rows.parquet"
 PROBLEMS_FILE = "problems.parquet"
@@ -43,4 +45,22 @@ class CheckTask(Message):
     """worker.contract.mapping.Mapping, where somebody chose which column is which."""
 
 
-RowsTask = Annotated[CheckTask | TransformTask | DiffTask, Field(discriminator="kind")]
+class TryTask(Message):
+    """Reads the first rows, as they are recognised or as `mapping` says, for whoever chooses the mapping. Writes a TryReport."""
+
+    kind: Literal["try_mapping"] = "try_mapping"
+    files: tuple[SourceFile, ...] = Field(min_length=1)
+    mapping: dict[str, Any] | None = None
+
+
+class TryReport(Message):
+    recognition: Recognition
+    rows: int = Field(ge=0)
+    """How many were looked at."""
+    bad_rows: int = Field(0, ge=0)
+    preview: tuple[PreviewRow, ...] = ()
+    problems: tuple[RowProblem, ...] = ()
+    refusal: FileRefusal | None = None
+
+
+RowsTask = Annotated[CheckTask | TryTask | TransformTask | DiffTask, Field(discriminator="kind")]

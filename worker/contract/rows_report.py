@@ -45,6 +45,9 @@ ProblemKind = Literal[
     "bad_field",
     "no_answer",
     "same_answers",
+    "role_order",
+    "bad_tool_call",
+    "unsupported_media",
 ]
 
 
@@ -67,9 +70,9 @@ class RowProblem(Message):
     file: int = Field(0, ge=0)
     """Which of the version's source files."""
     column: str = Field("", max_length=200)
-    """Where in the row: messages[2].content."""
+    """Where in the row, as JSON counts: messages[2].content is of the third message."""
     text: str = Field("", max_length=400)
-    """What stood there, cut."""
+    """What stands there, cut and escaped."""
 
 
 class PreviewTurn(Message):

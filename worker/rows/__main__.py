@@ -15,8 +15,9 @@ from worker.rows.checking import check_files
 from worker.rows.diffing import diff
 from worker.rows.limits import limit_this_process
 from worker.rows.transforms import transform
+from worker.rows.trying import try_mapping
 
-DO: dict[str, Callable[..., Message]] = {"check": check_files, "transform": transform, "diff": diff}
+DO: dict[str, Callable[..., Message]] = {"check": check_files, "try_mapping": try_mapping, "transform": transform, "diff": diff}
 """By kind of task: (task, folder=) -> report."""
 
 

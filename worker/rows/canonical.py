@@ -8,14 +8,14 @@ from worker.rows.row import Answer, Message, Row
 
 def as_canonical(row: Row) -> dict[str, Any]:
     """Keys in one order, none that is empty: equal rows give equal bytes."""
-    asked: Any = row.messages or row.prompt
-    tools = {"tools": row.tools} if row.tools else {}
     if row.format == "messages":
-        return {"messages": row.messages, **tools}
+        return {"messages": row.messages, "tools": row.tools} if row.tools else {"messages": row.messages}
     if row.format == "prompt_completion":
         return {"prompt": row.prompt, "completion": row.completion}
     if row.format == "text":
         return {"text": row.text}
+    asked: Any = row.messages or row.prompt
+    tools = {"tools": row.tools} if row.tools else {}
     if row.format == "preference":
         return {"prompt": asked, "chosen": row.chosen, "rejected": row.rejected, **tools}
     return {"prompt": asked, "completion": row.answer, "label": row.label, **tools}

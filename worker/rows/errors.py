@@ -2,6 +2,8 @@
 
 from worker.contract.rows_report import FileRefusal, ProblemKind, RefusalKind, RowProblem
 
+COLUMN_CHARS = 200
+
 
 class FileRefused(Exception):
     """Nothing of the file can be used."""
@@ -12,16 +14,18 @@ class FileRefused(Exception):
 
 
 class RowRefused(Exception):
-    """One row cannot be used."""
+    """One row cannot be used. `column` says where (messages[2].content), `text` what stands there, cut and escaped."""
 
-    def __init__(self, kind: ProblemKind, *, reason: str, fix: str = "") -> None:
+    def __init__(self, kind: ProblemKind, *, reason: str, fix: str = "", column: str = "", text: str = "") -> None:
         super().__init__(reason)
         self.kind: ProblemKind = kind
         self.reason = reason
         self.fix = fix
+        self.column = column[:COLUMN_CHARS]
+        self.text = text
 
     def on_line(self, line: int) -> RowProblem:
-        return RowProblem(line=line, kind=self.kind, reason=self.reason, fix=self.fix)
+        return RowProblem(line=line, kind=self.kind, reason=self.reason, fix=self.fix, column=self.column, text=self.text)
 
 
 class RuleFailed(Exception):

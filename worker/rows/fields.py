@@ -1,95 +1,101 @@
-"""The fields of a row: texts, messages and tools, and what makes one unusable."""
+"""The fields of a row: texts, and JSON that may stand inside a text, and what makes one unusable."""
 
-from typing import Any
+import json
+from typing import Any, NoReturn
+
+import orjson
 
 from worker.rows.errors import RowRefused
-from worker.rows.row import Message
+from worker.rows.notes import Notes
+from worker.rows.shown import escaped, kind_of, shown
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
 SAMPLE = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-MESSAGE_EXTRAS = ("name", "tool_calls", "tool_call_id", "reasoning_content", "thinking")
 
 
 def text_field(value: dict[str, Any], name: str) -> str:
-    text = value[name]
+    text = value.get(name)
     if not isinstance(text, str):
-        raise RowRefused("bad_field", reason=f"{name} is {kind_of(text)}, not a text.", fix=f"Write {name} as a string.")
-    if not text.strip():
-        raise RowRefused("empty_content", reason=f"{name} is empty.", fix="Fill it or leave the row out.")
-    return _clean(text, name)
+        reason = f"{name} is {kind_of(text)}, not a text."
+        raise RowRefused("bad_field", reason=reason, fix=f"Write {name} as a string.", column=name, text=_shown_or_nothing(text))
+    if not text or text.isspace():
+        fix = "Fill it or leave the row out."
+        raise RowRefused("empty_content", reason=f"{name} is empty.", fix=fix, column=name, text=escaped(text))
+    return clean(text, name=name, column=name)
 
 
-def chat_messages(value: Any) -> tuple[Message, ...]:
-    messages = list_of_messages(value, name="messages")
-    if not any(message["role"] == "assistant" for message in messages):
-        raise RowRefused(
-            "no_assistant_turn",
-            reason="The row has no assistant turn, so there is nothing to learn from it.",
-            fix="Add the answer as a message with the role assistant.",
-        )
-    return messages
+def optional_text(value: dict[str, Any], name: str) -> str:
+    """Empty where there is none; blanks are none."""
+    text = value.get(name)
+    return "" if text is None or (isinstance(text, str) and (not text or text.isspace())) else text_field(value, name)
 
 
-def list_of_messages(value: Any, *, name: str) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        raise RowRefused("bad_messages", reason=f"{name} is {kind_of(value)}, not a list of messages.", fix=f"Write {SAMPLE}.")
-    return tuple(_message(item, place=place) for place, item in enumerate(value, 1))
+def is_clean(text: str) -> bool:
+    """Whether there is a text and nothing is wrong with it: the short way for nearly all texts."""
+    return bool(text) and not text.isspace() and "\x00" not in text and (text.isascii() or _is_whole(text))
 
 
-def _message(value: Any, *, place: int) -> Message:
-    if not isinstance(value, dict):
-        raise RowRefused("bad_messages", reason=f"Message {place} is {kind_of(value)}, not an object.", fix=f"Write {SAMPLE}.")
-    role = value.get("role")
-    if role not in ROLES:
-        raise RowRefused(
-            "wrong_role",
-            reason=f"Message {place} has the role {quoted(role)}.",
-            fix="Roles are system, user, assistant and tool, in small letters.",
-        )
-    extras = {name: value[name] for name in MESSAGE_EXTRAS if value.get(name) is not None}
-    return {"role": role, "content": _content(value, place=place, calls_tools=bool(extras.get("tool_calls"))), **extras}
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _content(value: dict[str, Any], *, place: int, calls_tools: bool) -> str:
-    content = value.get("content")
-    if calls_tools and content in (None, ""):
-        return ""
-    if not isinstance(content, str):
-        raise RowRefused(
-            "content_not_text",
-            reason=f"The content of message {place} is {kind_of(content)}, not a text.",
-            fix='Write the content as a string: {"role": "user", "content": "…"}.',
-        )
-    if not content.strip():
-        raise RowRefused("empty_content", reason=f"The content of message {place} is empty.", fix="Fill it or leave the row out.")
-    return _clean(content, f"The content of message {place}")
-
-
-def tools_of(value: Any) -> tuple[Message, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise RowRefused("bad_field", reason="tools is not a list of objects.", fix="Write tools as JSON schemas, or leave it out.")
-    return tuple(value)
-
-
-def _clean(text: str, name: str) -> str:
+def clean(text: str, *, name: str, column: str) -> str:
     """Refuses what tokenizers and databases choke on."""
     if "\x00" in text:
-        raise RowRefused("bad_text", reason=f"{name} has a NUL character (\\u0000).", fix="Remove it.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RowRefused("bad_text", reason=f"{name} has half a surrogate pair (\\ud800 to \\udfff).", fix="Remove it.") from error
+        near = escaped(text[max(text.index("\x00") - 20, 0) :])
+        raise RowRefused("bad_text", reason=f"{name} has a NUL character (\\u0000).", fix="Remove it.", column=column, text=near)
+    if not text.isascii():
+        _check_surrogates(text, name=name, column=column)
     return text
 
 
-def kind_of(value: Any) -> str:
-    if value is None:
-        return "missing"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
-    return "an empty list" if value == [] else names.get(type(value), "something else")
+def _check_surrogates(text: str, *, name: str, column: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = escaped(text[max(error.start - 20, 0) :])
+        reason = f"{name} has half a surrogate pair (\\ud800 to \\udfff)."
+        raise RowRefused("bad_text", reason=reason, fix="Remove it.", column=column, text=near) from error
 
 
-def quoted(value: Any) -> str:
-    return f"“{value[:40]}”" if isinstance(value, str) else kind_of(value)
+def list_field(value: Any, *, name: str, notes: Notes) -> Any:
+    """A list, or one written as JSON inside a text, as CSV files have it; else what is no list as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        value = json_in_text(value, name=name)
+        notes["json_text"] += 1
+    return [value] if isinstance(value, dict) else value
+
+
+def json_in_text(text: str, *, name: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        fix = "Check quotes, commas and brackets."
+        raise RowRefused(
+            "bad_field", reason=f"{name} is a text that is not JSON.", fix=fix, column=name, text=shown(text)
+        ) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def plain_json(value: Any, *, name: str) -> Any:
+    """The value as it can be written again: integers of at most 64 bits, whole characters, not too deep."""
+    try:
+        found = orjson.dumps(value)
+    except (TypeError, ValueError) as error:
+        fix = "Keep integers below 2^64, characters whole and nesting below 250."
+        raise RowRefused("bad_field", reason=f"{name} cannot be kept: {error}.", fix=fix, column=name, text=shown(value)) from error
+    if rb"\u0000" in found:
+        raise RowRefused(
+            "bad_text", reason=f"{name} has a NUL character (\\u0000).", fix="Remove it.", column=name, text=shown(value)
+        )
+    return value
+
+
+def _shown_or_nothing(value: Any) -> str:
+    return "" if value is None else shown(value)

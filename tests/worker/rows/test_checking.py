@@ -112,7 +112,7 @@ def chat(*turns: tuple[Any, Any]) -> dict[str, Any]:
         (chat((None, "Hello")), "wrong_role", "missing"),
         (chat(("user", "Hello"), ("assistant", " \n")), "empty_content", "message 2 is empty"),
         (chat(("user", None), ("assistant", "Hi")), "content_not_text", "message 1 is missing"),
-        (chat(("user", [{"type": "text", "text": "Hi"}]), ("assistant", "Hi")), "content_not_text", "a list"),
+        (chat(("user", {"text": "Hi"}), ("assistant", "Hi")), "content_not_text", "an object"),
         ({"text": ""}, "empty_content", "text is empty"),
         ({"prompt": "x", "completion": 5}, "bad_field", "completion is a number"),
         ({"text": "plain"}, "mixed_formats", "began with messages"),

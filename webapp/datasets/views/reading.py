@@ -27,6 +27,7 @@ from webapp.datasets.selectors import (
     jobs_count,
     jobs_on,
     problem_kinds,
+    recognition_of,
     report_of,
     version_of,
 )
@@ -115,6 +116,8 @@ def detail_page(
         "newest": dataset.versions.all()[0],
         "report": report,
         "kinds": problem_kinds(report),
+        "recognition": recognition_of(version),
+        "has_columns": version.state != DatasetVersion.State.CHECKING and version.files.exists(),
         "tab": tab,
         "tabs": [Tab(name, label, name == tab) for name, label in TABS],
         "waits": version.state == DatasetVersion.State.CHECKING,
