@@ -43,6 +43,8 @@ class CheckTask(Message):
     files: tuple[SourceFile, ...] = Field(min_length=1)
     mapping: dict[str, Any] | None = None
     """worker.contract.mapping.Mapping, where somebody chose which column is which."""
+    looks_for_secrets: bool = True
+    """Warns of keys, cards, bank accounts and e-mail addresses."""
 
 
 class TryTask(Message):

@@ -16,6 +16,7 @@ from worker.rows.diffing import diff
 from worker.rows.limits import limit_this_process
 from worker.rows.transforms import transform
 from worker.rows.trying import try_mapping
+from worker.rows.sharing_out import ProcessDied
 
 DO: dict[str, Callable[..., Message]] = {"check": check_files, "try_mapping": try_mapping, "transform": transform, "diff": diff}
 """By kind of task: (task, folder=) -> report."""
@@ -38,6 +39,8 @@ def _report_on(task: Any, *, folder: Path) -> Message:
         reason = f"The file {Path(str(missing.filename)).name} is not there any more."
     except MemoryError:
         reason = "Reading the file took more memory than one process may have."
+    except ProcessDied as died:
+        reason = str(died)
     return RowsReport(refusal=FileRefusal(kind="unreadable", reason=reason))
 
 
