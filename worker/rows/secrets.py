@@ -10,15 +10,15 @@ from stdnum import iban, luhn
 from worker.contract.rows_report import WarningKind
 
 TOKENS = {
-    "an AWS access key": r"(?:AKIA|ASIA)[A-Z2-7]{16}",
-    "a GitHub token": r"gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255}",
-    "an Anthropic key": r"sk-ant-[A-Za-z0-9_-]{32,255}",
-    "an OpenAI key": r"sk-(?:proj-|svcacct-|admin-)[A-Za-z0-9_-]{32,255}|sk-[A-Za-z0-9]{40,255}",
-    "a Hugging Face token": r"hf_[A-Za-z]{34}",
-    "a Slack token": r"xox[abeoprs]-[A-Za-z0-9-]{10,255}",
-    "a Google API key": r"AIza[A-Za-z0-9_-]{35}",
-    "a Stripe key": r"[rs]k_live_[A-Za-z0-9]{20,255}",
-    "a JSON web token": r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    "an AWS access key": (("AKIA", "ASIA"), r"(?:AKIA|ASIA)[A-Z2-7]{16}"),
+    "a GitHub token": (("gh", "git"), r"gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255}"),
+    "an Anthropic key": (("sk-ant-",), r"sk-ant-[A-Za-z0-9_-]{32,255}"),
+    "an OpenAI key": (("sk-",), r"sk-(?:proj-|svcacct-|admin-)[A-Za-z0-9_-]{32,255}|sk-[A-Za-z0-9]{40,255}"),
+    "a Hugging Face token": (("hf_",), r"hf_[A-Za-z]{34}"),
+    "a Slack token": (("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,255}"),
+    "a Google API key": (("AIza",), r"AIza[A-Za-z0-9_-]{35}"),
+    "a Stripe key": (("k_live_",), r"[rs]k_live_[A-Za-z0-9]{20,255}"),
+    "a JSON web token": (("eyJ",), r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
 }
 PRIVATE_KEY = r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
 EMAIL = r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}"
@@ -39,8 +39,11 @@ class Private(NamedTuple):
 
 
 class Rule(NamedTuple):
+    """`near`: no text without one of these has it; none: every text is looked at."""
+
     kind: WarningKind
     what: str
+    near: tuple[str, ...]
     pattern: re.Pattern[str]
     is_real: Callable[[str], bool]
     cut: Callable[[str], str]
@@ -57,7 +60,7 @@ def _address(text: str) -> str:
 def _is_card(text: str) -> bool:
     """The numbers that card schemes give out, with their check digit."""
     digits = text.replace(" ", "").replace("-", "")
-    return bool(_CARDS.fullmatch(digits)) and len(set(digits)) > 2 and luhn.is_valid(digits)
+    return bool(_CARDS.fullmatch(digits)) and len(set(digits)) > 1 and luhn.is_valid(digits)
 
 
 _CARDS = re.compile(
@@ -69,22 +72,25 @@ _CARDS = re.compile(
 # Letters and digits on both sides make it part of something longer: a hash, a number of another kind.
 _WHOLE = r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])"
 RULES = (
-    Rule("private_key", "the start of a private key", re.compile(PRIVATE_KEY), lambda text: True, lambda text: text),
-    *(
-        Rule("access_token", what, re.compile(_WHOLE.format(f"(?:{token})")), lambda text: True, _ends)
-        for what, token in TOKENS.items()
+    Rule(
+        "private_key", "the start of a private key", ("-----BEGIN",), re.compile(PRIVATE_KEY), lambda text: True, lambda text: text
     ),
-    Rule("card_number", "a payment card's number", re.compile(rf"(?<![\w.-]){CARD}(?![\w-])(?!\.\d)"), _is_card, _ends),
-    Rule("iban", "a bank account (IBAN)", re.compile(_WHOLE.format(f"(?:{IBAN})")), iban.is_valid, _ends),
+    *(
+        Rule("access_token", what, near, re.compile(_WHOLE.format(f"(?:{token})")), lambda text: True, _ends)
+        for what, (near, token) in TOKENS.items()
+    ),
+    Rule("card_number", "a payment card's number", (), re.compile(rf"(?<![\w.-]){CARD}(?![\w-])(?!\.\d)"), _is_card, _ends),
+    Rule("iban", "a bank account (IBAN)", (), re.compile(_WHOLE.format(f"(?:{IBAN})")), iban.is_valid, _ends),
     Rule(
         "email_address",
         "an e-mail address",
+        ("@",),
         re.compile(rf"(?<![\w.%+-]){EMAIL}(?![\w-])"),
         lambda text: not NOBODYS.search(text),
         _address,
     ),
 )
-_ANY = re2.compile("|".join([PRIVATE_KEY, *TOKENS.values(), EMAIL, CARD, IBAN]).encode())
+_ANY = re2.compile("|".join([PRIVATE_KEY, *(token for _, token in TOKENS.values()), EMAIL, CARD, IBAN]).encode())
 
 
 def suspects(joined: bytes) -> Iterator[int]:
@@ -97,7 +103,8 @@ def private_parts(row: Any) -> list[Private]:
     found: dict[str, Private] = {}
     for column, text in texts_of(row):
         for rule in RULES:
-            if rule.what not in found and (match := _first(rule, text)):
+            is_near = not rule.near or any(part in text for part in rule.near)
+            if is_near and rule.what not in found and (match := _first(rule, text)):
                 found[rule.what] = Private(rule.kind, rule.what, column, rule.cut(match))
     return list(found.values())
 
