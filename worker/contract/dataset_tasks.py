@@ -12,6 +12,7 @@ from worker.contract.derived import DiffTask, TransformTask
 from worker.contract.mapping import Recognition
 from worker.contract.message import Message
 from worker.contract.rows_report import FileRefusal, PreviewRow, RowProblem
+from worker.contract.near_duplicates import NearDuplicatesTask
 
 ROWS_FILE = "rows.parquet"
 PROBLEMS_FILE = "problems.parquet"
@@ -65,4 +66,4 @@ class TryReport(Message):
     refusal: FileRefusal | None = None
 
 
-RowsTask = Annotated[CheckTask | TryTask | TransformTask | DiffTask, Field(discriminator="kind")]
+RowsTask = Annotated[CheckTask | TryTask | NearDuplicatesTask | TransformTask | DiffTask, Field(discriminator="kind")]

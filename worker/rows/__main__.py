@@ -16,9 +16,16 @@ from worker.rows.diffing import diff
 from worker.rows.limits import limit_this_process
 from worker.rows.transforms import transform
 from worker.rows.trying import try_mapping
+from worker.rows.near_duplicates import find_near_duplicates
 from worker.rows.sharing_out import ProcessDied
 
-DO: dict[str, Callable[..., Message]] = {"check": check_files, "try_mapping": try_mapping, "transform": transform, "diff": diff}
+DO: dict[str, Callable[..., Message]] = {
+    "check": check_files,
+    "near_duplicates": find_near_duplicates,
+    "try_mapping": try_mapping,
+    "transform": transform,
+    "diff": diff,
+}
 """By kind of task: (task, folder=) -> report."""
 
 
