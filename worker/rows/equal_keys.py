@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-ROWS_A_SHARE = 2_000_000  # about 150 MB while they are sorted
+ROWS_A_SHARE = 500_000  # about 50 MB while they are sorted
 Keys = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 

@@ -38,6 +38,7 @@ SIGNING_SHARE = 0.8  # of the whole time
 
 def find_near_duplicates(task: NearDuplicatesTask, *, folder: Path) -> NearDuplicatesReport:
     path, files = folder / task.rows, Files(folder)
+    path.stat()  # Arrow's own error does not say which file is missing
     rows, tell = count_rows(path), Telling(folder)
     files.make()
     try:

@@ -16,7 +16,7 @@ from worker.contract.rows_report import FileRefusal
 from worker.rows.errors import FileRefused
 
 PROCESSES = min(2, os.cpu_count() or 1)
-IN_FLIGHT = 3  # for each process: one it works on, one that waits for it, one whose result waits for us
+IN_FLIGHT = 2  # for each process: one that it works on, one that waits
 ALLOCATIONS = 1_000_000  # rows hold no cycles: looking for some every 700 objects took a third of the time
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
