@@ -11,8 +11,8 @@ from pydantic import Field
 from worker.contract.derived import DiffTask, TransformTask
 from worker.contract.mapping import Recognition
 from worker.contract.message import Message
-from worker.contract.rows_report import FileRefusal, PreviewRow, RowProblem
 from worker.contract.near_duplicates import NearDuplicatesTask
+from worker.contract.rows_report import FileRefusal, PreviewRow, RowProblem
 
 ROWS_FILE = "rows.parquet"
 PROBLEMS_FILE = "problems.parquet"

@@ -33,7 +33,7 @@ LENGTHS_FILE = "lengths"
 
 def check_files(task: CheckTask, *, folder: Path) -> RowsReport:
     """One pass, constant memory. Files that cannot be used at all yield a report with a refusal."""
-    reading = Reading([Source(folder / file.path, file.name) for file in task.files])
+    reading = Reading([Source(folder / file.path, file.name) for file in task.files], scratch=folder)
     try:
         look = look_at(reading.blocks(), task=task)
         if look.is_unsure:

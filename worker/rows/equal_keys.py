@@ -18,7 +18,7 @@ class Keyed(NamedTuple):
     places: Places
     others: tuple[npt.NDArray[Any], ...] = ()
 
-    def only(self, wanted: npt.NDArray[np.bool_]) -> "Keyed":
+    def only(self, wanted: Any) -> "Keyed":
         return Keyed(self.keys[wanted], self.places[wanted], tuple(other[wanted] for other in self.others))
 
 

@@ -115,7 +115,7 @@ def _unite(likes: npt.NDArray[np.int32], one: Places, other: Places) -> None:
 
 
 def _roots(likes: npt.NDArray[np.int32], places: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    roots = likes[places]
+    roots: npt.NDArray[np.int32] = likes[places]
     while (above := likes[roots]).tobytes() != roots.tobytes():
         roots = above
     return roots

@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
         pa.field("extra", pa.large_string(), nullable=False),
     ]
 )
-NOTHING_ASKED = tuple(blake2b(orjson.dumps(empty), digest_size=8).digest() for empty in ([], ""))
+NOTHING_ASKED = tuple(blake2b(orjson.dumps(empty), digest_size=8).digest() for empty in ((), ""))
 """`asked` of rows that begin with their answer: equal for all of them, and meaning nothing."""
 
 

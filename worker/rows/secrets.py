@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import re2
 from stdnum import iban, luhn
 
-from worker.contract.rows_report import WarningKind
+from worker.contract.row_warnings import WarningKind
 
 TOKENS = {
     "an AWS access key": (("AKIA", "ASIA"), r"(?:AKIA|ASIA)[A-Z2-7]{16}"),
