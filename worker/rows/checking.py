@@ -71,7 +71,10 @@ class Check:
                 return self._report()
             with RowsWriter(self.folder / ROWS_FILE, format) as rows:
                 self._read_all(problems=problems, rows=rows, lengths=lengths)
-            self._compare(problems=problems, lengths=lengths)
+            if lengths.rows:
+                self._compare(problems=problems, lengths=lengths)
+            else:
+                (self.folder / ROWS_FILE).unlink()
         return self._report()
 
     def _read_all(self, *, problems: ProblemsWriter, rows: RowsWriter | None, lengths: Lengths) -> None:
