@@ -15,10 +15,10 @@ from worker.rows.checking import check_files
 from worker.rows.diffing import diff
 from worker.rows.errors import FileRefused
 from worker.rows.limits import limit_this_process
-from worker.rows.transforms import transform
-from worker.rows.trying import try_mapping
 from worker.rows.near_duplicates import find_near_duplicates
 from worker.rows.sharing_out import ProcessDied
+from worker.rows.transforms import transform
+from worker.rows.trying import try_mapping
 
 DO: dict[str, Callable[..., Message]] = {
     "check": check_files,

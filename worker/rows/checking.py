@@ -26,6 +26,7 @@ from worker.rows.progress import Telling
 from worker.rows.rows_file import RowsWriter
 from worker.rows.sharing_out import PROCESSES, share_out
 from worker.rows.sources import Reading, Source
+from worker.rows.sources.notes import Notes as FileNotes
 
 SHARED_FROM_BYTES = 16 * 2**20  # below, starting a second process takes longer than it helps
 LENGTHS_FILE = "lengths"
@@ -129,6 +130,7 @@ class Check:
             problem_counts=dict(self.counts),
             warning_counts=dict(self.warnings),
             notes=tuple(self._sentences()),
+            sources=tuple(_form(note) for note in self.reading.notes),
             splits=dict(self.splits),
             recognition=self.look.told,
             preview=tuple(self.preview),
@@ -138,6 +140,11 @@ class Check:
         several = len(self.task.files) > 1
         of_files = ((f"{note.name}: {said}" if several else said for said in note.said) for note in self.reading.notes)
         return chain(chain.from_iterable(of_files), (NOTE_WORDS[note] for note in self.notes))
+
+
+def _form(note: FileNotes) -> str:
+    """As RowsReport.sources has it: jsonl, delimited+gzip."""
+    return f"{note.form}+{note.packing}" if note.packing else note.form
 
 
 def _no_usable_row(report: RowsReport) -> FileRefusal:
