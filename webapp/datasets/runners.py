@@ -9,6 +9,7 @@ from webapp.datasets.derived import TRANSFORM, run_transform
 from webapp.datasets.differences import DIFF, run_diff
 from webapp.datasets.fetching import FETCH, run_fetch
 from webapp.datasets.models import DatasetTask, DatasetVersion
+from webapp.datasets.near_duplicates import NEAR_DUPLICATES, run_search
 from webapp.datasets.processes import Say, TaskFailed
 from webapp.datasets.services import CHECK
 from webapp.datasets.store import store_lock
@@ -33,4 +34,10 @@ def _keep(version: DatasetVersion, checked: Checked) -> None:
         DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.CHECKING).update(**checked.findings())
 
 
-RUNNERS: dict[str, Run] = {CHECK: run_check, FETCH: run_fetch, TRANSFORM: run_transform, DIFF: run_diff}
+RUNNERS: dict[str, Run] = {
+    CHECK: run_check,
+    FETCH: run_fetch,
+    NEAR_DUPLICATES: run_search,
+    TRANSFORM: run_transform,
+    DIFF: run_diff,
+}

@@ -14,7 +14,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from webapp.datasets.models import DatasetVersion, SourceFile, stored_path
+from webapp.datasets.models import DatasetTask, DatasetVersion, SourceFile, stored_path
 
 
 def sha256_of(path: Path) -> str:
@@ -59,15 +59,19 @@ class Staged:
 
 
 def hashes_of(versions: QuerySet[DatasetVersion]) -> set[str]:
-    """Everything in the store that they name: sources, rows files, problems files."""
+    """Everything in the store that they name: sources, rows files, problems files, what tasks found."""
     named = versions.values_list("sha256", "rows_sha256", "problems_sha256")
     sources = SourceFile.objects.filter(version__in=versions).values_list("sha256", flat=True)
-    return {sha256 for row in named for sha256 in row if sha256} | set(sources)
+    results = DatasetTask.objects.filter(version__in=versions, result__sha256__isnull=False).values_list(
+        "result__sha256", flat=True
+    )
+    return {sha256 for row in named for sha256 in row if sha256} | set(sources) | set(results)
 
 
 def forget_unnamed(hashes: set[str]) -> None:
     """Removes those that no version names any more. Under the store's lock."""
-    wanted = Q(sha256__in=hashes) | Q(rows_sha256__in=hashes) | Q(problems_sha256__in=hashes) | Q(files__sha256__in=hashes)
+    named = Q(sha256__in=hashes) | Q(rows_sha256__in=hashes) | Q(problems_sha256__in=hashes) | Q(files__sha256__in=hashes)
+    wanted = named | Q(tasks__result__sha256__in=hashes)
     for sha256 in hashes - hashes_of(DatasetVersion.objects.filter(wanted)):
         stored_path(sha256).unlink(missing_ok=True)
 

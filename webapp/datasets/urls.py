@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webapp.datasets.views import comparing, deriving, fetching, mapping, reading, tus, writing
+from webapp.datasets.views import comparing, deriving, fetching, mapping, near_duplicates, reading, tus, writing
 
 urlpatterns = [
     path("", reading.dataset_list, name="dataset-list"),
@@ -26,6 +26,9 @@ urlpatterns = [
     path("<int:pk>/versions/<int:number>/delete/", deriving.version_delete, name="dataset-version-delete"),
     path("<int:pk>/versions/<int:number>/changes/", comparing.version_changes, name="dataset-changes"),
     path("<int:pk>/versions/<int:number>/mapping/", mapping.version_mapping, name="dataset-mapping"),
+    path(
+        "<int:pk>/versions/<int:number>/near-duplicates/", near_duplicates.version_near_duplicates, name="dataset-near-duplicates"
+    ),
     path("<int:pk>/rename/", writing.dataset_rename, name="dataset-rename"),
     path("<int:pk>/delete/", writing.dataset_delete, name="dataset-delete"),
 ]

@@ -11,6 +11,7 @@ from pydantic import Field
 from worker.contract.derived import DiffTask, TransformTask
 from worker.contract.mapping import Recognition
 from worker.contract.message import Message
+from worker.contract.near_duplicates import NearDuplicatesTask
 from worker.contract.rows_report import FileRefusal, PreviewRow, RowProblem
 
 ROWS_FILE = "rows.parquet"
@@ -43,6 +44,8 @@ class CheckTask(Message):
     files: tuple[SourceFile, ...] = Field(min_length=1)
     mapping: dict[str, Any] | None = None
     """worker.contract.mapping.Mapping, where somebody chose which column is which."""
+    looks_for_secrets: bool = True
+    """Warns of keys, cards, bank accounts and e-mail addresses."""
 
 
 class TryTask(Message):
@@ -63,4 +66,4 @@ class TryReport(Message):
     refusal: FileRefusal | None = None
 
 
-RowsTask = Annotated[CheckTask | TryTask | TransformTask | DiffTask, Field(discriminator="kind")]
+RowsTask = Annotated[CheckTask | TryTask | NearDuplicatesTask | TransformTask | DiffTask, Field(discriminator="kind")]

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from worker.contract.dataset import RowFormat
 from worker.contract.message import Message
+from worker.contract.row_warnings import WarningKind
 
 MAX_PROBLEMS = 200
 PREVIEW_ROWS = 50
@@ -61,10 +62,10 @@ class FileRefusal(Message):
 
 
 class RowProblem(Message):
-    """Why one line was left out."""
+    """Why one line was left out, or what to know about one that was not."""
 
     line: int = Field(ge=1)
-    kind: ProblemKind
+    kind: ProblemKind | WarningKind
     reason: str = Field(min_length=1, max_length=2000)
     fix: str = Field("", max_length=2000)
     file: int = Field(0, ge=0)

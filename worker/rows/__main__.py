@@ -13,11 +13,20 @@ from worker.contract.message import Message
 from worker.contract.rows_report import FileRefusal, RowsReport
 from worker.rows.checking import check_files
 from worker.rows.diffing import diff
+from worker.rows.errors import FileRefused
 from worker.rows.limits import limit_this_process
+from worker.rows.near_duplicates import find_near_duplicates
+from worker.rows.sharing_out import ProcessDied
 from worker.rows.transforms import transform
 from worker.rows.trying import try_mapping
 
-DO: dict[str, Callable[..., Message]] = {"check": check_files, "try_mapping": try_mapping, "transform": transform, "diff": diff}
+DO: dict[str, Callable[..., Message]] = {
+    "check": check_files,
+    "near_duplicates": find_near_duplicates,
+    "try_mapping": try_mapping,
+    "transform": transform,
+    "diff": diff,
+}
 """By kind of task: (task, folder=) -> report."""
 
 
@@ -36,8 +45,12 @@ def _report_on(task: Any, *, folder: Path) -> Message:
         return DO[task.kind](task, folder=folder)
     except FileNotFoundError as missing:
         reason = f"The file {Path(str(missing.filename)).name} is not there any more."
+    except FileRefused as refused:
+        return RowsReport(refusal=refused.refusal)
     except MemoryError:
         reason = "Reading the file took more memory than one process may have."
+    except ProcessDied as died:
+        reason = str(died)
     return RowsReport(refusal=FileRefusal(kind="unreadable", reason=reason))
 
 

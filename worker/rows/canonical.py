@@ -40,6 +40,8 @@ def from_canonical(value: dict[str, Any], *, format: RowFormat) -> Row:
 def asked_of(row: Row) -> Any:
     """Everything before the last answer: two rows that ask the same belong on one side of a split."""
     if row.format == "messages":
+        if row.messages and row.messages[-1]["role"] == "assistant":
+            return row.messages[:-1]
         last = max((place for place, message in enumerate(row.messages) if message["role"] == "assistant"), default=0)
         return row.messages[:last]
     return row.messages or row.prompt or row.text

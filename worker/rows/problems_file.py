@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from worker.contract.rows_report import RowProblem
@@ -35,6 +36,7 @@ class ProblemsWriter:
     problems: int = 0
     warnings: int = 0
     _kept: list[dict[str, Any]] = field(default_factory=list)
+    _batches: list[pa.RecordBatch] = field(default_factory=list)
     _bytes: int = 0
     _writer: Any = None
 
@@ -47,10 +49,22 @@ class ProblemsWriter:
         if len(self._kept) >= PROBLEMS_A_GROUP or self._bytes >= GROUP_BYTES:
             self._flush()
 
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Problems in the file's own columns. Small batches are gathered to a group."""
+        warnings = int(pa.compute.sum(batch.column("is_warning"), min_count=0).as_py())
+        self.warnings += warnings
+        self.problems += batch.num_rows - warnings
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        if sum(kept.num_rows for kept in self._batches) >= PROBLEMS_A_GROUP or self._bytes >= GROUP_BYTES:
+            self._flush()
+
     def _flush(self) -> None:
         if self._kept:
-            self._open().write_batch(pa.RecordBatch.from_pylist(self._kept, schema=SCHEMA))
-        self._kept, self._bytes = [], 0
+            self._batches.append(pa.RecordBatch.from_pylist(self._kept, schema=SCHEMA))
+        if self._batches:
+            self._open().write_table(pa.Table.from_batches(self._batches, schema=SCHEMA), row_group_size=PROBLEMS_A_GROUP)
+        self._kept, self._batches, self._bytes = [], [], 0
 
     def _open(self) -> Any:
         if self._writer is None:

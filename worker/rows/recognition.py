@@ -52,8 +52,8 @@ def recognise(sample: Sequence[dict[str, Any]]) -> Recognition:
 
 def _recognised(shape: Shape, sample: Sequence[dict[str, Any]], *, columns: tuple[Column, ...]) -> Recognition:
     formats = Counter(format_of(shape, value) for value in sample if shape_of(value) == shape)
-    names = {column.name for column in columns if column.kind != "empty"}
-    used = _used(shape, names)
+    filled = {column.name for column in columns if column.kind != "empty"}
+    used = {**_used(shape, {column.name for column in columns}), **_used(shape, filled)}  # a column may be empty in every first row
     left = [column.name for column in columns if column.name not in used.values()]
     unused = f" Not used: {', '.join(left[:8])}{' and more' if len(left) > 8 else ''}." if left else ""
     return Recognition(

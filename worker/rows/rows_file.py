@@ -5,11 +5,14 @@ Row groups are small (ROWS_A_GROUP or GROUP_BYTES), so that any page of millions
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +36,8 @@ SCHEMA = pa.schema(
         pa.field("extra", pa.large_string(), nullable=False),
     ]
 )
+NOTHING_ASKED = tuple(blake2b(orjson.dumps(empty), digest_size=8).digest() for empty in ((), ""))
+"""`asked` of rows that begin with their answer: equal for all of them, and meaning nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,45 @@ def stored(row: Row, *, file: int = 0, line: int = 1, split: str = TRAIN, extra:
         split=split,
         extra=extra,
     )
+
+
+@dataclass
+class Columns:
+    """Rows of one file on their way to a batch, column by column: a fourth of the time of an object for each row."""
+
+    rows: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    asked: list[bytes] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    extras: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    @cached_property
+    def joined(self) -> bytes:
+        return b"".join(self.rows)
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where in `joined` each row ends."""
+        return np.cumsum(np.fromiter(map(len, self.rows), np.int64, len(self.rows)))
+
+    def batch(self, *, file: int, split: str) -> pa.RecordBatch:
+        count = len(self.rows)
+        offsets = np.concatenate((np.zeros(1, np.int64), self.ends))
+        fixed = ((self.digests, 16), (self.asked, 8))
+        digests, asked = (
+            pa.Array.from_buffers(pa.binary(width), count, [None, pa.py_buffer(b"".join(values))]) for values, width in fixed
+        )
+        columns = [
+            pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(self.joined)),
+            pa.array(np.full(count, file, np.int16)),
+            pa.array(np.fromiter(self.lines, np.int64, count)),
+            pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([split])),
+            digests,
+            asked,
+            pa.array(self.extras, pa.large_binary()).view(pa.large_string()),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 @dataclass

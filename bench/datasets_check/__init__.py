@@ -1,0 +1,1 @@
+"""The check of dataset files: how fast, how much memory, on files made here."""
