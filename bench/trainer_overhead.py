@@ -85,7 +85,7 @@ def make_run(folder: Path, *, model: Path, steps: int) -> RunDirectory:
 def write_rows(folder: Path, *, model: Path, steps: int) -> Path:
     """The rows as Nibble tokenises them: TRL by itself has no mask for this model's template."""
     from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
+    from worker.rows.tokenizer import load_tokenizer
     from worker.qlora.dataset import prepare_data
 
     run = make_run(folder / "rows", model=model, steps=steps)

@@ -19,7 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from tests.worker.qlora.runs import RunDirectory
 from worker.contract.orders import WorkOrder
-from worker.qlora.base_model import load_tokenizer
+from worker.rows.tokenizer import load_tokenizer
 from worker.qlora.data_order import DataOrder, EpochSampler
 from worker.qlora.dataset import prepare_data
 

@@ -161,7 +161,7 @@ def eval_losses(run: RunDirectory) -> dict[int, float]:
 
 def held_out_row(run: RunDirectory) -> dict[str, Any]:
     from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
+    from worker.rows.tokenizer import load_tokenizer
     from worker.qlora.dataset import prepare_data
 
     order = WorkOrder.model_validate_json(run.order.read_bytes())

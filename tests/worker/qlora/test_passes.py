@@ -100,7 +100,7 @@ def test_what_does_not_fit_fails_before_the_first_step(tmp_path: Path, tiny_mode
 
 def step_of_line(folder: Path, *, model: Path, rows: list[dict[str, Any]], line: int) -> int:
     from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
+    from worker.rows.tokenizer import load_tokenizer
     from worker.qlora.data_order import DataOrder
     from worker.qlora.dataset import lines_of, prepare_data
 
