@@ -13,7 +13,7 @@ from worker.rows.rendering import answer_header, assistant_places, end_of_turn, 
 from worker.rows.row import Row
 from worker.rows.templates import GENERATION_MARKER, Generated
 from worker.rows.tokenizer import RowTokenizer
-from worker.rows.tokens import Span
+from worker.rows.tokens import Span, merged
 from worker.rows.turns import TurnFinder
 
 
@@ -61,7 +61,7 @@ def _by_own_markers(tokenizer: RowTokenizer) -> MaskRule:
     def mark(row: Row) -> Marked:
         generated = Generated()
         text = render(tokenizer, messages=row.messages, tools=row.tools, generated=generated)
-        spans = [close_turn(text, span=after_header(text, span=span, turns=turns), turns=turns) for span in generated.spans]
+        spans = [close_turn(text, span=after_header(text, span=span, turns=turns), turns=turns) for span in merged(generated.spans)]
         if len(spans) != sum(1 for _ in assistant_places(row)):
             raise RuleFailed("the generation markers do not stand around each assistant turn")
         return Marked(text=text, spans=without_untrained(row, spans))

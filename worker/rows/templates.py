@@ -156,7 +156,9 @@ def write(source: str, *, variables: Mapping[str, Any], generated: Generated | N
     except TemplateTooSlow as error:
         raise RuleFailed(f"the chat template does not come to an end: it was stopped after {error} s on one row") from error
     except (TextTooLong, MemoryError) as error:
-        raise RuleFailed("the chat template writes more than 32 million characters for one row, or takes too much memory") from error
+        raise RuleFailed(
+            "the chat template writes more than 32 million characters for one row, or takes too much memory"
+        ) from error
     except SecurityError as error:
         raise RuleFailed(f"the chat template does what templates may not do: {_first_line(error)}") from error
     except Exception as error:  # a template is code: it can fail in any way

@@ -6,12 +6,13 @@ end-of-turn token. Where this does not work out, each turn is rendered by itself
 """
 
 from worker.rows.errors import RuleFailed
-from worker.rows.rendering import assistant_places, render
+from worker.rows.rendering import REASONING, assistant_places, render
 from worker.rows.row import Message, Row
 from worker.rows.tokenizer import RowTokenizer
 from worker.rows.tokens import Span
 
 START, END = "\ue0f0", "\ue0f1"  # private use, and of 2 bytes: a character beyond those would double Python's strings
+THINKING = "<think>"
 LOOKED_AT = 40  # characters of the next message: enough to see that a turn has run into it
 
 
@@ -21,7 +22,9 @@ class Unclear(Exception):
 
 class TurnFinder:
     def __init__(self, tokenizer: RowTokenizer, *, header: str, end: str) -> None:
-        self.tokenizer, self.header, self.end = tokenizer, header, end
+        self.tokenizer, self.end = tokenizer, end
+        self.opened = header.partition(THINKING)[0]  # some ask with the thinking begun, or left out: an answer may do otherwise
+        self.headers = [each for each in dict.fromkeys((header, self.opened)) if each]
 
     def find(self, row: Row) -> tuple[str, list[Span]]:
         """The text and a span for each assistant turn. Raises RuleFailed."""
@@ -37,7 +40,7 @@ class TurnFinder:
         spans: list[Span] = []
         after = 0
         for place, (begin, finish) in zip(places, answers, strict=True):
-            start = self._start(text, place=place, after=after, begin=begin, finish=finish)
+            start = self._start(row, text=text, place=place, after=after, begin=begin, finish=finish)
             after = self._stop(row, text=text, place=place, finish=finish)
             spans.append((start, after))
         return spans
@@ -77,15 +80,17 @@ class TurnFinder:
                 return [{**rest, "name": f"{START}{name}{END}"}, *calls[1:]]
         raise Unclear
 
-    def _start(self, text: str, *, place: int, after: int, begin: int | None, finish: int) -> int:
+    def _start(self, row: Row, *, text: str, place: int, after: int, begin: int | None, finish: int) -> int:
         """After the header; where there is none (or nothing was asked before) at the answer."""
-        until = finish if begin is None else begin
-        if place and self.header:
-            at = text.rfind(self.header, after, until)
-            if at < 0 or text.find(self.header, after, until) != at:
+        is_sure = begin is not None and not any(row.messages[place].get(name) for name in REASONING)
+        for header in self.headers if place else ():
+            until = finish if begin is None else begin + len(header) - len(self.opened)  # its thinking may be in the answer
+            at = text.rfind(header, after, until)
+            if at >= 0 and (is_sure or text.find(header, after, until) == at):
+                return at + len(header)
+            if at >= 0:
                 raise Unclear
-            return at + len(self.header)
-        if begin is None:
+        if begin is None or (place and self.headers):
             raise Unclear
         return with_spaces(text, at=begin, after=after) if place else begin
 

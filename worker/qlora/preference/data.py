@@ -22,7 +22,9 @@ SWITCHED_OFF = (
 )
 
 
-def prepare_answers(rows: list[NumberedRow], problems: list[RowProblem], *, spec: FinetuneSpec, tokenizer: RowTokenizer) -> PreparedData:
+def prepare_answers(
+    rows: list[NumberedRow], problems: list[RowProblem], *, spec: FinetuneSpec, tokenizer: RowTokenizer
+) -> PreparedData:
     found = _tokenize(rows, spec=spec, tokenizer=tokenizer)
     max_length = spec.training.max_length
     if not found.rows:
