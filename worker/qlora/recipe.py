@@ -32,8 +32,8 @@ from worker.qlora.progress import Progress
 from worker.qlora.quantization import describe
 from worker.qlora.ranks import this_rank
 from worker.qlora.resuming import check_restored, find_checkpoint, tell_where
-from worker.qlora.schedule import check_schedule
 from worker.qlora.row_tokenizer import row_tokenizer
+from worker.qlora.schedule import check_schedule
 from worker.qlora.settings import settings_of
 from worker.qlora.several import by_first, check_shared, order_of
 from worker.qlora.stopping import StopWord, read_stop

@@ -140,7 +140,7 @@ def _compile(source: str) -> Template:
         "dict": EmptyDict(),
         "namespace": PlainNamespace,
     }
-    environment.concat = _join  # type: ignore[method-assign,assignment]
+    environment.concat = _join  # type: ignore[method-assign]
     try:
         return environment.from_string(source)
     except (TemplateError, RecursionError, MemoryError) as error:
