@@ -10,6 +10,7 @@ from pydantic import Field
 
 from worker.contract.derived import DiffTask, TransformTask
 from worker.contract.message import Message
+from worker.contract.token_tasks import RenderTask, StatisticsTask
 
 ROWS_FILE = "rows.parquet"
 PROBLEMS_FILE = "problems.parquet"
@@ -43,4 +44,4 @@ class CheckTask(Message):
     """worker.contract.mapping.Mapping, where somebody chose which column is which."""
 
 
-RowsTask = Annotated[CheckTask | TransformTask | DiffTask, Field(discriminator="kind")]
+RowsTask = Annotated[CheckTask | TransformTask | DiffTask | StatisticsTask | RenderTask, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from worker.contract.dataset import Data
 from worker.contract.lora import Lora
 from worker.contract.objective import Sft
 from worker.contract.optimizer import Optimizer
@@ -17,6 +18,7 @@ UNKNOWN_BEFORE: dict[int, dict[str, Any]] = {
         "lora": {"use_dora", "use_rslora"},
         "optimizer": {"lr_scheduler_kwargs"},
         "training": {"neftune_noise_alpha", "load_best_model_at_end", "early_stopping_patience", "early_stopping_threshold"},
+        "data": {"chat_template"},
         "plan": {"num_processes", "fsdp"},
     },
     4: {"data": {"dataset_test_split"}},
@@ -46,6 +48,7 @@ PLAIN: dict[str, Any] = {
     "lora": Lora(),
     "optimizer": Optimizer(),
     "training": Training(max_steps=1),
+    "data": Data(),
     "plan": Plan(),
 }
 

@@ -86,7 +86,7 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
     check_dataset_file(directory.dataset, dataset=order.dataset)
     check_model_folder(directory.model)
     config, tokenizer = read_config(directory.model), load_tokenizer(directory.model)
-    rows_tokenizer, differs = row_tokenizer(tokenizer, folder=directory.model)
+    rows_tokenizer, differs = row_tokenizer(tokenizer, folder=directory.model, chat_template=spec.data.chat_template)
     data = prepare_data(directory.dataset, spec=spec, tokenizer=rows_tokenizer)
     longest = max(int(row_lengths_of(part).max()) for part in (data.train, data.eval) if part is not None)
     for notice in (differs, *data.notices, check_lengths(config, longest=longest)):

@@ -7,6 +7,8 @@ tokenizer.json says) transformers' backend is taken, and the run says so.
 from pathlib import Path
 from typing import Any
 
+from worker.contract.chat_templates import read_chat_template
+from worker.contract.dataset import ChatTemplate
 from worker.qlora.failures import RunFailed
 from worker.rows.errors import TokenizerUnusable
 from worker.rows.tokenizer import RowTokenizer, load_tokenizer, over
@@ -22,8 +24,16 @@ DIFFERS = (
 )
 
 
-def row_tokenizer(tokenizer: Any, *, folder: Path) -> tuple[RowTokenizer, str]:
-    """`tokenizer` is transformers'. With a notice, empty when there is nothing to tell."""
+def row_tokenizer(tokenizer: Any, *, folder: Path, chat_template: ChatTemplate = "") -> tuple[RowTokenizer, str]:
+    """`tokenizer` is transformers', and gets the chosen template: it is saved with it. With a notice, empty if there is none."""
+    found, notice = _found(tokenizer, folder=folder)
+    if not chat_template:
+        return found, notice
+    tokenizer.chat_template = read_chat_template(chat_template)
+    return found.with_template(tokenizer.chat_template), notice
+
+
+def _found(tokenizer: Any, *, folder: Path) -> tuple[RowTokenizer, str]:
     theirs = wrapped(tokenizer)
     try:
         ours = load_tokenizer(folder)

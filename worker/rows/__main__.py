@@ -14,9 +14,17 @@ from worker.contract.rows_report import FileRefusal, RowsReport
 from worker.rows.checking import check_files
 from worker.rows.diffing import diff
 from worker.rows.limits import limit_this_process
+from worker.rows.statistics import make_statistics
+from worker.rows.tokenised_view import render_rows
 from worker.rows.transforms import transform
 
-DO: dict[str, Callable[..., Message]] = {"check": check_files, "transform": transform, "diff": diff}
+DO: dict[str, Callable[..., Message]] = {
+    "check": check_files,
+    "transform": transform,
+    "diff": diff,
+    "statistics": make_statistics,
+    "render": render_rows,
+}
 """By kind of task: (task, folder=) -> report."""
 
 

@@ -13,7 +13,7 @@ CPU_SECONDS = 3600  # room for 20 GB at 10 MB/s
 FILE_BYTES = 40 * 1024**3  # a rows file is smaller than its sources; twice the largest upload is for what nobody foresaw
 
 RENDERING_SECONDS = 5  # a row takes 20 µs; the longest that is read, of 4 MB, 20 ms
-RENDERING_BYTES = 768 * 1024**2  # beyond what the process has when rendering begins
+RENDERING_BYTES = 384 * 1024**2  # beyond what the process has when rendering begins
 
 
 class TemplateTooSlow(Exception):
@@ -41,6 +41,11 @@ def limit_rendering() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def need_main_thread() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("Chat templates are rendered in the main thread: only there can one that loops be stopped.")
+
+
 class _Memory:
     is_limited = False
 
@@ -51,8 +56,7 @@ _memory = _Memory()
 @contextmanager
 def limit_memory() -> Iterator[None]:
     """Python may take RENDERING_BYTES more until the end. Nothing but rendering belongs inside: Rust and CUDA die of such a limit."""
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("Chat templates are rendered in the main thread: only there can one that loops be stopped.")
+    need_main_thread()
     if _memory.is_limited:
         yield
         return

@@ -119,18 +119,18 @@ def _texts(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> list[list[str]]:
 
 
 def _chat(row: Row, tokenizer: RowTokenizer) -> list[str]:
-    wholes = [(*row.messages, *answer) for answer in _answers(row) if not isinstance(answer, str)]
+    wholes = [(*row.messages, *answer) for answer in answers_of(row) if not isinstance(answer, str)]
     asked = render(tokenizer, messages=row.messages, tools=row.tools, asks=True)
     return [asked, *(render(tokenizer, messages=messages, tools=row.tools) for messages in wholes)]
 
 
 def _text(row: Row, tokenizer: RowTokenizer) -> list[str]:
     end = tokenizer.eos_token or ""
-    texts = [answer if answer.endswith(end) else answer + end for answer in _answers(row) if isinstance(answer, str)]
+    texts = [answer if answer.endswith(end) else answer + end for answer in answers_of(row) if isinstance(answer, str)]
     return [row.prompt, *(row.prompt + text for text in texts)]
 
 
-def _answers(row: Row) -> tuple[Answer, ...]:
+def answers_of(row: Row) -> tuple[Answer, ...]:
     return (row.chosen, row.rejected) if row.format == "preference" else (row.answer,)
 
 

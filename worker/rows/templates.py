@@ -19,9 +19,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from worker.rows.errors import RuleFailed
-from worker.rows.limits import TemplateTooSlow, limit_rendering
+from worker.rows.limits import TemplateTooSlow, limit_rendering, need_main_thread
 
-TEXT_LIMIT = 32 * 1024**2  # characters; the longest row that is read has 4 million
+TEXT_LIMIT = 16 * 1024**2  # characters; the longest row that is read has 4 million
 REPEATS_LIMIT = 1024**2  # characters or items that one multiplication may make
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -132,7 +132,9 @@ def _join(parts: Iterable[str]) -> str:
 
 @lru_cache(maxsize=32)
 def _compile(source: str) -> Template:
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols])
+    environment = Environment(  # optimized: Jinja would work out constants while it reads, and make their 2 GB then
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols], optimized=False
+    )
     environment.filters["tojson"] = _tojson
     environment.globals |= {
         "raise_exception": _raise_exception,
@@ -143,21 +145,24 @@ def _compile(source: str) -> Template:
     environment.concat = _join  # type: ignore[method-assign]
     try:
         return environment.from_string(source)
-    except (TemplateError, RecursionError, MemoryError) as error:
+    except (TemplateError, RecursionError) as error:
         raise RuleFailed(f"the chat template cannot be read: {_first_line(error)}") from error
 
 
 def write(source: str, *, variables: Mapping[str, Any], generated: Generated | None = None) -> str:
     """The text; `generated` learns what stands between generation tags. Raises RuleFailed with what is wrong."""
-    template = _compile(source)
+    need_main_thread()
     try:
         with limit_rendering():
+            template = _compile(source)
             return template.render(variables) if generated is None else _follow(template, variables, generated)
+    except RuleFailed:
+        raise
     except TemplateTooSlow as error:
         raise RuleFailed(f"the chat template does not come to an end: it was stopped after {error} s on one row") from error
     except (TextTooLong, MemoryError) as error:
         raise RuleFailed(
-            "the chat template writes more than 32 million characters for one row, or takes too much memory"
+            "the chat template writes more than 16 million characters for one row, or takes too much memory"
         ) from error
     except SecurityError as error:
         raise RuleFailed(f"the chat template does what templates may not do: {_first_line(error)}") from error
