@@ -144,7 +144,9 @@ def test_the_process_tells_a_sample_first(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_command(tmp_path: Path) -> None:
     task_folder(tmp_path, [read_row(row) for row in chats(20)])
-    done = subprocess.run([sys.executable, "-m", "worker.rows", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.rows", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "report.json").read_text())["rows"] == 20
 

@@ -102,7 +102,16 @@ def test_words_that_look_like_what_is_searched_for(strange: str) -> None:
 
 def test_tokens_are_placed_the_same_with_and_without_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = tokenizer_for(CHATML)
-    texts = ["one", "\n\none", " two", "<|im_end|>", "naïve 東京 🚢", "<|im_start|>assistant\n", "a\n", "the capital of a ship " * 9]
+    texts = [
+        "one",
+        "\n\none",
+        " two",
+        "<|im_end|>",
+        "naïve 東京 🚢",
+        "<|im_start|>assistant\n",
+        "a\n",
+        "the capital of a ship " * 9,
+    ]
     rows = [read_row({"messages": [user(a), answer(b), user(b), answer(a)]}) for a in texts for b in texts]
     fast = tokenize_rows(rows, format="messages", tokenizer=tokenizer, max_length=4096)
     looked_up = []
