@@ -41,7 +41,9 @@ def write_rows(path: Path, *, rows: int) -> None:
 
     with RowsWriter(path, format="messages") as writer:
         for number in range(rows):
-            turns = [(role, text(most)) for _ in range(dice.choice((1, 1, 1, 2, 3))) for role, most in (("user", 25), ("assistant", 90))]
+            turns = [
+                (role, text(most)) for _ in range(dice.choice((1, 1, 1, 2, 3))) for role, most in (("user", 25), ("assistant", 90))
+            ]
             row = read_row({"messages": [{"role": role, "content": content} for role, content in turns]})
             writer.add(stored(row, line=number + 1))
 
