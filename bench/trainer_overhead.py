@@ -85,8 +85,8 @@ def make_run(folder: Path, *, model: Path, steps: int) -> RunDirectory:
 def write_rows(folder: Path, *, model: Path, steps: int) -> Path:
     """The rows as Nibble tokenises them: TRL by itself has no mask for this model's template."""
     from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
     from worker.qlora.dataset import prepare_data
+    from worker.rows.tokenizer import load_tokenizer
 
     run = make_run(folder / "rows", model=model, steps=steps)
     order = WorkOrder.model_validate_json(run.order.read_bytes())

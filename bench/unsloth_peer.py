@@ -19,9 +19,9 @@ from trl import SFTConfig, SFTTrainer
 
 from tests.worker.qlora.runs import RunDirectory
 from worker.contract.orders import WorkOrder
-from worker.qlora.base_model import load_tokenizer
 from worker.qlora.data_order import DataOrder, EpochSampler
 from worker.qlora.dataset import prepare_data
+from worker.rows.tokenizer import load_tokenizer
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

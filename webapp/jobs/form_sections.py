@@ -45,6 +45,7 @@ SECTIONS = (
             "training.gradient_accumulation_steps",
             "training.max_length",
             "data.train_on",
+            "data.chat_template",
         ),
         blocks=("training", "data"),
     ),

@@ -126,9 +126,13 @@ def form_field(field: SpecField) -> forms.Field:
     return forms.CharField(widget=forms.TextInput(attrs=_attributes(field, kinds)), **known)
 
 
+EMPTY = {"data.chat_template": "the model's own"}
+"""What choosing nothing means, where a blank would not say it."""
+
+
 def _offered(field: SpecField, values: list[str]) -> list[Any]:
     """(value, label), or groups of them."""
-    each = [(value, value) for value in values]
+    each = [(value, value or EMPTY.get(field.path, "")) for value in values]
     if field.path != "optimizer.optim":
         return each
     paged = [choice for choice in each if is_paged(choice[0])]

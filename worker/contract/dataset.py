@@ -9,6 +9,9 @@ from worker.contract.message import Message
 RowFormat = Literal["messages", "prompt_completion", "text", "preference", "unpaired_preference"]
 """As TRL calls them. preference: prompt, chosen and rejected; unpaired_preference: prompt, completion and a label, good or bad."""
 Mask = Literal["template_markers", "trl_template", "turn_by_turn", "completion", "whole_row"]
+TrainOn = Literal["assistant", "whole_row"]
+ChatTemplate = Literal["", "chatml", "alpaca", "question_answer"]
+"""A template of ours in worker/contract/templates/; empty: the model's own."""
 
 
 class Data(Message):
@@ -25,11 +28,17 @@ class Data(Message):
         description="The rows that the dataset version marks as held out, by the name of their split: they are measured and never "
         "trained on. Empty: a share of the rows, or none.",
     )
-    train_on: Literal["assistant", "whole_row"] = Field(
+    train_on: TrainOn = Field(
         "assistant",
         title="Train on",
         description="assistant: only what the assistant (or the completion) says, its end-of-turn token included. "
         "whole_row: every token, for plain text or when the chat template cannot tell turns apart.",
+    )
+    chat_template: ChatTemplate = Field(
+        "",
+        title="Chat template",
+        description="How a conversation is written as text. Empty: the model's own. A model without one (a base model) needs one of ours: "
+        "chatml for tokenizers that have <|im_start|> and <|im_end|>, alpaca or question_answer for any other. It is saved with the result.",
     )
 
 

@@ -13,6 +13,7 @@ from worker.contract.mapping import Recognition
 from worker.contract.message import Message
 from worker.contract.near_duplicates import NearDuplicatesTask
 from worker.contract.rows_report import FileRefusal, PreviewRow, RowProblem
+from worker.contract.token_tasks import RenderTask, StatisticsTask
 
 ROWS_FILE = "rows.parquet"
 PROBLEMS_FILE = "problems.parquet"
@@ -66,4 +67,6 @@ class TryReport(Message):
     refusal: FileRefusal | None = None
 
 
-RowsTask = Annotated[CheckTask | TryTask | NearDuplicatesTask | TransformTask | DiffTask, Field(discriminator="kind")]
+RowsTask = Annotated[
+    CheckTask | TryTask | NearDuplicatesTask | TransformTask | DiffTask | StatisticsTask | RenderTask, Field(discriminator="kind")
+]

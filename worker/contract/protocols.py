@@ -19,7 +19,7 @@ UNKNOWN_BEFORE: dict[int, dict[str, Any]] = {
         "training": {"neftune_noise_alpha", "load_best_model_at_end", "early_stopping_patience", "early_stopping_threshold"},
         "plan": {"num_processes", "fsdp"},
     },
-    4: {"data": {"dataset_test_split"}},
+    4: {"data": {"dataset_test_split", "chat_template"}},
 }
 ROWS_FILES_SINCE = 4
 """Older workers read the JSONL that was uploaded, where it was nothing else (webapp: DatasetVersion.is_plain_jsonl)."""
@@ -52,7 +52,7 @@ PLAIN: dict[str, Any] = {
 
 def protocol_of(spec: FinetuneSpec) -> int:
     """The oldest protocol whose workers can run this spec as it is meant."""
-    if spec.data.dataset_test_split:
+    if spec.data.dataset_test_split or spec.data.chat_template:
         return 4
     if spec.is_full or spec.lora.target_modules in ("attention", "q_and_v"):
         return 3

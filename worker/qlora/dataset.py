@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,11 @@ from worker.qlora.bins import in_words as bins_in_words
 from worker.qlora.failures import RunFailed
 from worker.rows.errors import FileRefused, NoMaskRule
 from worker.rows.iterating import NumberedRow, read_rows
-from worker.rows.masking import Tokens
+from worker.rows.row import Row
 from worker.rows.rows_file import TRAIN
-from worker.rows.shapes import Row
+from worker.rows.tokenizer import RowTokenizer
 from worker.rows.tokenizing import TokenizedRows, tokenize_rows
+from worker.rows.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def check_dataset_file(path: Path, *, dataset: DatasetRef) -> None:
         raise RunFailed("bad_data", f"The dataset file is not the version that the job names: its SHA-256 is {digest}.")
 
 
-def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: Any) -> PreparedData:
+def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: RowTokenizer) -> PreparedData:
     rows, problems = read_usable_rows(path)
     rows = rows_of_the_run(rows, spec=spec)
     check_fits(spec, format=rows[0].row.format)
@@ -125,7 +125,7 @@ def read_usable_rows(path: Path) -> tuple[list[NumberedRow], list[RowProblem]]:
     return rows, problems
 
 
-def _tokenize(rows: list[Row], *, format: RowFormat, spec: FinetuneSpec, tokenizer: Any) -> TokenizedRows:
+def _tokenize(rows: list[Row], *, format: RowFormat, spec: FinetuneSpec, tokenizer: RowTokenizer) -> TokenizedRows:
     try:
         return tokenize_rows(
             rows,
@@ -133,22 +133,10 @@ def _tokenize(rows: list[Row], *, format: RowFormat, spec: FinetuneSpec, tokeniz
             tokenizer=tokenizer,
             max_length=spec.training.max_length,
             train_on=spec.data.train_on,
-            trl_template=trl_training_template(tokenizer) if format == "messages" else None,
         )
     except NoMaskRule as error:
         advice = "Choose “train on: whole rows” to train on every token, or a model whose chat template has generation markers."
         raise RunFailed("bad_config", str(error), advice=advice) from error
-
-
-def trl_training_template(tokenizer: Any) -> str | None:
-    """TRL's template with generation markers for this model's own, or None if it has none."""
-    from trl.chat_template_utils import get_training_chat_template
-
-    try:
-        template = get_training_chat_template(tokenizer)
-    except Exception:  # it renders probes of its own, and any template may refuse them in its own way
-        return None
-    return str(template) if template is not None else None
 
 
 def rows_of_the_run(rows: list[NumberedRow], *, spec: FinetuneSpec) -> list[NumberedRow]:

@@ -10,7 +10,7 @@ from worker.qlora.failures import failing_at
 from worker.qlora.random_state import kept_random_state
 from worker.qlora.sharing_trainer import SharingTrainer
 from worker.qlora.telling import Teller
-from worker.rows.masking import IGNORED
+from worker.rows.tokens import IGNORED
 
 
 class EvaluatingTrainer(SharingTrainer, Trainer):  # type: ignore[misc]  # transformers is not followed

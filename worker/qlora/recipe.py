@@ -32,6 +32,7 @@ from worker.qlora.progress import Progress
 from worker.qlora.quantization import describe
 from worker.qlora.ranks import this_rank
 from worker.qlora.resuming import check_restored, find_checkpoint, tell_where
+from worker.qlora.row_tokenizer import row_tokenizer
 from worker.qlora.schedule import check_schedule
 from worker.qlora.settings import settings_of
 from worker.qlora.several import by_first, check_shared, order_of
@@ -85,9 +86,10 @@ def prepare(order: WorkOrder, *, directory: RunDirectory, choices: Choices, tell
     check_dataset_file(directory.dataset, dataset=order.dataset)
     check_model_folder(directory.model)
     config, tokenizer = read_config(directory.model), load_tokenizer(directory.model)
-    data = prepare_data(directory.dataset, spec=spec, tokenizer=tokenizer)
+    rows_tokenizer, differs = row_tokenizer(tokenizer, folder=directory.model, chat_template=spec.data.chat_template)
+    data = prepare_data(directory.dataset, spec=spec, tokenizer=rows_tokenizer)
     longest = max(int(row_lengths_of(part).max()) for part in (data.train, data.eval) if part is not None)
-    for notice in (*data.notices, check_lengths(config, longest=longest)):
+    for notice in (differs, *data.notices, check_lengths(config, longest=longest)):
         if notice:
             teller.give_notice(notice)
     watched = Watched(

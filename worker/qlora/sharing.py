@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from worker.qlora.data_order import DataOrder, Places
-from worker.rows.masking import IGNORED
+from worker.rows.tokens import IGNORED
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,19 @@ from worker.rows.errors import FileRefused
 from worker.rows.limits import limit_this_process
 from worker.rows.near_duplicates import find_near_duplicates
 from worker.rows.sharing_out import ProcessDied
+from worker.rows.statistics import make_statistics
+from worker.rows.tokenised_view import render_rows
 from worker.rows.transforms import transform
 from worker.rows.trying import try_mapping
 
 DO: dict[str, Callable[..., Message]] = {
     "check": check_files,
-    "near_duplicates": find_near_duplicates,
     "try_mapping": try_mapping,
+    "near_duplicates": find_near_duplicates,
     "transform": transform,
     "diff": diff,
+    "statistics": make_statistics,
+    "render": render_rows,
 }
 """By kind of task: (task, folder=) -> report."""
 

@@ -29,8 +29,23 @@ class RowRefused(Exception):
 
 
 class RuleFailed(Exception):
-    """A rule for the loss mask does not hold on these rows; the next one is tried."""
+    """A rule for the loss mask does not hold on these rows; the next one is tried. `place`: which row it was (1 is the first)."""
+
+    def __init__(self, sentence: str, *, place: int | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence, self.place = sentence, place
+
+    def after(self, rows: int) -> "RuleFailed":
+        """The same, with that many rows before."""
+        return self if self.place is None else RuleFailed(self.sentence, place=self.place + rows)
+
+    def __str__(self) -> str:
+        return self.sentence if self.place is None else f"{self.sentence} (row {self.place})"
 
 
 class NoMaskRule(Exception):
     """None of the rules holds: training on the assistant's words alone is not possible with this chat template."""
+
+
+class TokenizerUnusable(Exception):
+    """The model's tokenizer cannot be read by this room."""

@@ -5,15 +5,16 @@ they part from the question alone. Rows are cut at the end, and a row whose ques
 does; so is a pair whose answers are the same once they are cut. A score is of a whole answer: rewards leave longer rows out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from worker.rows.errors import NoMaskRule, RuleFailed
+from worker.rows.limits import limit_memory
 from worker.rows.preferences import shared_length
-from worker.rows.rendering import tokens_of_chat
+from worker.rows.rendering import render
 from worker.rows.row import Answer, Row
-from worker.rows.tokenizer import Tokenizer
+from worker.rows.tokenizer import RowTokenizer
+from worker.rows.tokenizing import NO_TEMPLATE, in_batches
 
 WORDS = "the answers up to their end, chosen and rejected; what was asked is left out"
 
@@ -51,14 +52,14 @@ class AnsweredRows:
 
 
 def tokenize_answers(
-    rows: Sequence[Row], *, tokenizer: Tokenizer, max_length: int, takes_pairs_apart: bool = False, must_be_whole: bool = False
+    rows: Sequence[Row], *, tokenizer: RowTokenizer, max_length: int, takes_pairs_apart: bool = False, must_be_whole: bool = False
 ) -> AnsweredRows:
     """`takes_pairs_apart`: each pair becomes a good and a bad answer. Raises NoMaskRule when a chat cannot be written as text."""
-    given = [(place, part) for place, row in enumerate(rows) for part in (_apart(row) if takes_pairs_apart else (row,))]
+    given = [(place, part) for place, row in enumerate(rows) for part in (apart(row) if takes_pairs_apart else (row,))]
     kept: list[tuple[int, Answered]] = []
     cut = too_long = same = 0
-    for place, row in given:
-        tokens = _tokens(row, tokenizer=tokenizer)
+    answered = answered_rows((row for _, row in given), tokenizer=tokenizer)
+    for (place, _), tokens in zip(given, answered, strict=True):
         is_cut = max(tokens.lengths) > max_length
         found = _cut(tokens, max_length=max_length)
         if not all(found.answers) or (is_cut and must_be_whole):
@@ -77,7 +78,63 @@ def tokenize_answers(
     )
 
 
-def _apart(row: Row) -> tuple[Row, ...]:
+def answered_rows(rows: Iterable[Row], *, tokenizer: RowTokenizer) -> Iterator[Answered]:
+    """Whole, one for each row, in batches. Raises NoMaskRule."""
+    done = 0
+    for batch in in_batches(rows):
+        if any(row.messages for row in batch) and not tokenizer.chat_template:
+            raise NoMaskRule(NO_TEMPLATE)
+        try:
+            yield from _answered(batch, tokenizer=tokenizer)
+        except RuleFailed as failed:
+            raise NoMaskRule(f"A conversation cannot be written as text: {failed.after(done)}.") from failed
+        done += len(batch)
+
+
+def _answered(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> Iterator[Answered]:
+    texts = _texts(rows, tokenizer=tokenizer)
+    ids = {is_chat: iter(_encoded(rows, texts, is_chat=is_chat, tokenizer=tokenizer)) for is_chat in (True, False)}
+    for row, each in zip(rows, texts, strict=True):
+        asked, *wholes = [next(ids[bool(row.messages)]) for _ in each]
+        begin = min(shared_length(asked, whole) for whole in wholes)
+        yield Answered(prompt=asked[:begin], answers=tuple(whole[begin:] for whole in wholes), label=row.label)
+
+
+def _encoded(rows: Sequence[Row], texts: list[list[str]], *, is_chat: bool, tokenizer: RowTokenizer) -> list[list[int]]:
+    """A chat template writes its special tokens itself."""
+    flat = [text for row, each in zip(rows, texts, strict=True) if bool(row.messages) == is_chat for text in each]
+    return tokenizer.encode_all(flat, adds_special=not is_chat)
+
+
+def _texts(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> list[list[str]]:
+    """Of each row what was asked, and that with each of its answers."""
+    found = []
+    with limit_memory():
+        for place, row in enumerate(rows, 1):
+            try:
+                found.append((_chat if row.messages else _text)(row, tokenizer))
+            except RuleFailed as failed:
+                raise RuleFailed(failed.sentence, place=place) from failed
+    return found
+
+
+def _chat(row: Row, tokenizer: RowTokenizer) -> list[str]:
+    wholes = [(*row.messages, *answer) for answer in answers_of(row) if not isinstance(answer, str)]
+    asked = render(tokenizer, messages=row.messages, tools=row.tools, asks=True)
+    return [asked, *(render(tokenizer, messages=messages, tools=row.tools) for messages in wholes)]
+
+
+def _text(row: Row, tokenizer: RowTokenizer) -> list[str]:
+    end = tokenizer.eos_token or ""
+    texts = [answer if answer.endswith(end) else answer + end for answer in answers_of(row) if isinstance(answer, str)]
+    return [row.prompt, *(row.prompt + text for text in texts)]
+
+
+def answers_of(row: Row) -> tuple[Answer, ...]:
+    return (row.chosen, row.rejected) if row.format == "preference" else (row.answer,)
+
+
+def apart(row: Row) -> tuple[Row, ...]:
     if row.format != "preference":
         return (row,)
     parts = ((row.chosen, True), (row.rejected, False))
@@ -85,37 +142,6 @@ def _apart(row: Row) -> tuple[Row, ...]:
         Row("unpaired_preference", messages=row.messages, tools=row.tools, prompt=row.prompt, answer=answer, label=label)
         for answer, label in parts
     )
-
-
-def _tokens(row: Row, *, tokenizer: Tokenizer) -> Answered:
-    answers = (row.chosen, row.rejected) if row.format == "preference" else (row.answer,)
-    if row.messages and not tokenizer.chat_template:
-        raise NoMaskRule("The model has no chat template, so it cannot be trained on chat messages.")
-    try:
-        asked, wholes = (_chat if row.messages else _text)(row, answers, tokenizer)
-    except RuleFailed as failed:
-        raise NoMaskRule(f"A conversation cannot be written as text: {failed}.") from failed
-    begin = min(shared_length(asked, whole) for whole in wholes)
-    return Answered(prompt=asked[:begin], answers=tuple(whole[begin:] for whole in wholes), label=row.label)
-
-
-Written = tuple[list[int], list[list[int]]]
-Write = Callable[[Row, Sequence[Answer], Tokenizer], Written]
-
-
-def _chat(row: Row, answers: Sequence[Answer], tokenizer: Tokenizer) -> Written:
-    def written(messages: Sequence[dict[str, Any]], *, asks: bool = False) -> list[int]:
-        return tokens_of_chat(tokenizer, messages=messages, tools=row.tools, asks=asks)
-
-    return written(row.messages, asks=True), [
-        written((*row.messages, *answer)) for answer in answers if not isinstance(answer, str)
-    ]
-
-
-def _text(row: Row, answers: Sequence[Answer], tokenizer: Tokenizer) -> Written:
-    end = tokenizer.eos_token or ""
-    texts = [answer if answer.endswith(end) else answer + end for answer in answers if isinstance(answer, str)]
-    return list(tokenizer(row.prompt)["input_ids"]), [list(tokenizer(row.prompt + text)["input_ids"]) for text in texts]
 
 
 def _cut(row: Answered, *, max_length: int) -> Answered:

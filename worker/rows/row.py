@@ -27,3 +27,11 @@ class Row:
     rejected: Answer = ""
     answer: Answer = ""
     label: bool | None = None
+
+    @property
+    def chars(self) -> int:
+        """About: how much text there is, to bound a batch."""
+        answers = (self.chosen, self.rejected, self.answer)
+        texts = sum(len(text) for text in (self.prompt, self.completion, self.text, *answers) if isinstance(text, str))
+        turns = (*self.messages, *(turn for answer in answers if not isinstance(answer, str) for turn in answer))
+        return texts + sum(len(turn.get("content") or "") for turn in turns)

@@ -161,8 +161,8 @@ def eval_losses(run: RunDirectory) -> dict[int, float]:
 
 def held_out_row(run: RunDirectory) -> dict[str, Any]:
     from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
     from worker.qlora.dataset import prepare_data
+    from worker.rows.tokenizer import load_tokenizer
 
     order = WorkOrder.model_validate_json(run.order.read_bytes())
     data = prepare_data(run.dataset, spec=order.spec, tokenizer=load_tokenizer(run.model))

@@ -100,9 +100,9 @@ def test_what_does_not_fit_fails_before_the_first_step(tmp_path: Path, tiny_mode
 
 def step_of_line(folder: Path, *, model: Path, rows: list[dict[str, Any]], line: int) -> int:
     from worker.contract.orders import WorkOrder
-    from worker.qlora.base_model import load_tokenizer
     from worker.qlora.data_order import DataOrder
     from worker.qlora.dataset import lines_of, prepare_data
+    from worker.rows.tokenizer import load_tokenizer
 
     run = write_run(folder, model=model, rows=rows)
     order = WorkOrder.model_validate_json(run.order.read_bytes())

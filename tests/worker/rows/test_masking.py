@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from tests.worker.tiny_tokenizer import CHATML, MARKED, tiny_tokenizer
+from worker.qlora.row_tokenizer import wrapped
 from worker.rows.errors import NoMaskRule
-from worker.rows.masking import IGNORED, Tokens
 from worker.rows.shapes import Row, read_row
 from worker.rows.tokenizing import TokenizedRows, tokenize_rows
+from worker.rows.tokens import IGNORED, Tokens
 
 TWO_TURNS = [("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "hello world")]
 
@@ -19,7 +20,7 @@ def chat(*turns: tuple[str, str]) -> Row:
 
 
 def tokenize(tokenizer: Any, *rows: Row, **options: Any) -> TokenizedRows:
-    return tokenize_rows(rows, format=rows[0].format, tokenizer=tokenizer, **{"max_length": 512, **options})
+    return tokenize_rows(rows, format=rows[0].format, tokenizer=wrapped(tokenizer), **{"max_length": 512, **options})
 
 
 def pieces(tokenizer: Any, row: Tokens) -> list[str]:
@@ -97,24 +98,6 @@ def test_markers_are_closed_at_the_end_of_the_turn(inside: str, after: str) -> N
     done = tokenize(tokenizer, chat(*TWO_TURNS))
     assert done.mask == "template_markers"
     assert pieces(tokenizer, done.rows[0]) == ["two<|im_end|>", "hello world<|im_end|>"]
-
-
-def test_trl_template_is_taken_when_it_renders_the_same_text() -> None:
-    tokenizer = tiny_tokenizer(CHATML)
-    done = tokenize(tokenizer, chat(*TWO_TURNS), trl_template=MARKED)
-    assert done.mask == "trl_template"
-    assert pieces(tokenizer, done.rows[0]) == ["two<|im_end|>", "hello world<|im_end|>"]
-
-
-def test_trl_template_is_left_when_it_renders_another_text() -> None:
-    done = tokenize(tiny_tokenizer(CHATML), chat(*TWO_TURNS), trl_template=MARKED.replace("{{ '\n' }}", "{{ '\n\n' }}"))
-    assert done.mask == "turn_by_turn"
-
-
-def test_one_row_that_a_rule_does_not_fit_sends_all_rows_to_the_next_rule() -> None:
-    only_short = MARKED.replace("{% endgeneration %}", "{% endgeneration %}{{ '!' if messages|length > 2 else '' }}")
-    done = tokenize(tiny_tokenizer(CHATML), chat(*TWO_TURNS[:2]), chat(*TWO_TURNS), trl_template=only_short)
-    assert (done.mask, len(done.rows)) == ("turn_by_turn", 2)
 
 
 def test_words_of_the_answer_that_look_like_its_end_stay_in_it() -> None:
@@ -222,16 +205,3 @@ def test_a_literal_end_in_an_answer_does_not_cut_it_when_markers_leave_the_end_o
     done = tokenize(tokenizer, chat(("user", "one"), ("assistant", "say <|im_end|> to stop")))
     assert done.mask == "template_markers"
     assert pieces(tokenizer, done.rows[0]) == ["say <|im_end|> to stop<|im_end|>"]
-
-
-@pytest.mark.torch
-def test_trl_knows_templates_that_are_taken() -> None:
-    """Against the installed TRL, not a copy: Qwen2.5's template renders the same text with markers."""
-    import trl.chat_template_utils as templates
-
-    from worker.qlora.dataset import trl_training_template
-
-    tokenizer = tiny_tokenizer(templates.qwen2_5_chat_template)
-    done = tokenize(tokenizer, chat(*TWO_TURNS), trl_template=trl_training_template(tokenizer))
-    assert done.mask == "trl_template"
-    assert pieces(tokenizer, done.rows[0]) == ["two<|im_end|>", "hello world<|im_end|>"]

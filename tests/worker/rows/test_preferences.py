@@ -9,6 +9,7 @@ import pytest
 from tests.worker.qlora.preference.pairs import MARKED, PAIRS
 from tests.worker.rows.checks import check_dataset
 from tests.worker.tiny_tokenizer import tiny_tokenizer
+from worker.qlora.row_tokenizer import wrapped
 from worker.rows.errors import NoMaskRule, RowRefused
 from worker.rows.pairing import tokenize_answers
 from worker.rows.shapes import read_row
@@ -126,7 +127,7 @@ def test_a_file_of_marked_answers_is_shown_with_their_marks(tmp_path: Path) -> N
 
 def tokenized(rows: list[dict[str, Any]], **options: Any) -> Any:
     tokenizer = options.pop("tokenizer", None) or tiny_tokenizer()
-    return tokenize_answers([read_row(row) for row in rows], tokenizer=tokenizer, **{"max_length": 64, **options})
+    return tokenize_answers([read_row(row) for row in rows], tokenizer=wrapped(tokenizer), **{"max_length": 64, **options})
 
 
 @pytest.mark.torch

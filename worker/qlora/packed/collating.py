@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from worker.qlora.sharing import is_filler
-from worker.rows.masking import IGNORED
+from worker.rows.tokens import IGNORED
 
 LENGTHS = 40  # about so many pass lengths between n and 2 n tokens: 2.5 % of filling at most
 

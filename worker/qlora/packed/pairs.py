@@ -9,7 +9,7 @@ from torch import Tensor
 
 from worker.qlora.packed.collating import PackedCollator
 from worker.qlora.packed.decoder import Pass
-from worker.rows.masking import IGNORED
+from worker.rows.tokens import IGNORED
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from worker.rows.masking import IGNORED
+from worker.rows.tokens import IGNORED
 
 
 @dataclass(frozen=True)

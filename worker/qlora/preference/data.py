@@ -14,6 +14,7 @@ from worker.qlora.failures import RunFailed
 from worker.rows.errors import NoMaskRule
 from worker.rows.iterating import NumberedRow
 from worker.rows.pairing import WORDS, Answered, AnsweredRows, tokenize_answers
+from worker.rows.tokenizer import RowTokenizer
 
 Lined = tuple[int, Answered]
 SWITCHED_OFF = (
@@ -21,7 +22,9 @@ SWITCHED_OFF = (
 )
 
 
-def prepare_answers(rows: list[NumberedRow], problems: list[RowProblem], *, spec: FinetuneSpec, tokenizer: Any) -> PreparedData:
+def prepare_answers(
+    rows: list[NumberedRow], problems: list[RowProblem], *, spec: FinetuneSpec, tokenizer: RowTokenizer
+) -> PreparedData:
     found = _tokenize(rows, spec=spec, tokenizer=tokenizer)
     max_length = spec.training.max_length
     if not found.rows:
@@ -45,7 +48,7 @@ def prepare_answers(rows: list[NumberedRow], problems: list[RowProblem], *, spec
     )
 
 
-def _tokenize(rows: list[NumberedRow], *, spec: FinetuneSpec, tokenizer: Any) -> AnsweredRows:
+def _tokenize(rows: list[NumberedRow], *, spec: FinetuneSpec, tokenizer: RowTokenizer) -> AnsweredRows:
     try:
         return tokenize_answers(
             [item.row for item in rows],

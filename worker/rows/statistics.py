@@ -1,0 +1,169 @@
+"""Tokens of every row of a rows file: how many, which are trained, and where the cuts of any max length would fall.
+
+A sample from all over the file is told first, within seconds; then all of it, in batches.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+
+from worker.contract.chat_templates import read_chat_template
+from worker.contract.dataset import RowFormat
+from worker.contract.dataset_tasks import Progress
+from worker.contract.token_counts import Counts
+from worker.contract.token_tasks import StatisticsReport, StatisticsTask, Tokenised
+from worker.rows.errors import NoMaskRule, TokenizerUnusable
+from worker.rows.pairing import WORDS, Answered, answered_rows
+from worker.rows.progress import Telling
+from worker.rows.row import Row
+from worker.rows.rows_file import count_rows, format_of, read_rows_file, sample_rows
+from worker.rows.tokenizer import RowTokenizer, load_tokenizer
+from worker.rows.tokenizing import RowRule, by_first_rule, rules_for, tokenise_all
+from worker.rows.tokens import Tokens
+
+SAMPLE_ROWS = 2048  # 0.4 million tokens of chats: a second
+TOLD_EVERY = 16_384  # rows
+END_WITHIN = 4  # trained tokens, from the last: templates put newlines after an end of turn
+PREFERENCES = ("preference", "unpaired_preference")
+
+Told = Callable[["Totals"], None]
+
+
+@dataclass
+class Totals:
+    """What has been counted so far."""
+
+    special: frozenset[int]
+    rows: int = 0
+    tokens: int = 0
+    trained_tokens: int = 0
+    untrained_rows: int = 0
+    endless_rows: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    edges: Counter[int] = field(default_factory=Counter)
+    """+1 where a trained run begins in a sequence, -1 after its end: their running sum is how many are trained at a place."""
+    first_trained: Counter[int] = field(default_factory=Counter)
+    last_trained: Counter[int] = field(default_factory=Counter)
+
+    def add(self, row: Tokens) -> None:
+        self.rows += 1
+        self.tokens += len(row.input_ids)
+        self.lengths[len(row.input_ids)] += 1
+        self._add_spans([(max(start, 1), end) for start, end in row.spans if end > 1], ids=row.input_ids)
+
+    def _add_spans(self, spans: list[tuple[int, int]], *, ids: list[int]) -> None:
+        """The first token of a row is never trained: nothing stands before it to predict it from."""
+        if not spans:
+            self.untrained_rows += 1
+            return
+        for start, end in spans:
+            self.trained_tokens += end - start
+            self.edges[start] += 1
+            self.edges[end] -= 1
+        last = spans[-1][1]
+        self.first_trained[spans[0][0]] += 1
+        self.last_trained[last - 1] += 1
+        self.endless_rows += self.special.isdisjoint(ids[max(last - END_WITHIN, 0) : last])
+
+    def add_answered(self, row: Answered) -> None:
+        """Both answers of a pair are trained; what is cut off of the longer one counts."""
+        self.rows += 1
+        self.tokens += sum(row.lengths)
+        self.trained_tokens += row.trained
+        self.lengths[max(row.lengths)] += 1
+        if not all(row.answers):
+            self.untrained_rows += 1
+            return
+        begin = len(row.prompt)
+        for answer in row.answers:
+            self.edges[begin] += 1
+            self.edges[begin + len(answer)] -= 1
+        self.first_trained[begin] += 1
+        self.last_trained[max(row.lengths) - 1] += 1
+        self.endless_rows += any(self.special.isdisjoint(answer[-END_WITHIN:]) for answer in row.answers)
+
+    def report(self, *, format: RowFormat, rule: RowRule | None, of_rows: int) -> StatisticsReport:
+        return StatisticsReport(
+            format=format,
+            mask=rule.mask if rule else "completion",
+            mask_words=rule.words if rule else WORDS,
+            rows=self.rows,
+            of_rows=of_rows,
+            sequences=2 if format == "preference" else 1,
+            tokens=self.tokens,
+            trained_tokens=self.trained_tokens,
+            untrained_rows=self.untrained_rows,
+            endless_rows=self.endless_rows,
+            lengths=Counts.of(self.lengths),
+            trained_at=Counts.of(_running(self.edges)),
+            first_trained=Counts.of(self.first_trained),
+            last_trained=Counts.of(self.last_trained),
+        )
+
+
+def _running(edges: Counter[int]) -> dict[int, int]:
+    """Counts at each place from where they rise and fall."""
+    sums = accumulate(edges.get(place, 0) for place in range(max(edges, default=-1) + 1))
+    return {place: count for place, count in enumerate(sums) if count}
+
+
+def make_statistics(task: StatisticsTask, *, folder: Path) -> StatisticsReport:
+    path, telling = folder / task.rows, Telling(folder)
+    format, of_rows = format_of(path), count_rows(path)
+
+    def count(rows: Callable[[], Iterable[Row]], told: Told) -> StatisticsReport:
+        return _count(rows, format=format, of_rows=of_rows, tokenizer=tokenizer, train_on=task.train_on, told=told)
+
+    try:
+        tokenizer = tokenizer_of(task, folder=folder)
+        first = count(lambda: sample_rows(path, rows=SAMPLE_ROWS), lambda totals: None)
+        if first.rows >= of_rows:
+            return first
+        sample = first.model_dump(mode="json")
+        telling(Progress(done=0, total=of_rows, sample=sample), now=True)
+        return count(
+            lambda: (item.row for item in read_rows_file(path)),
+            lambda totals: telling(Progress(done=totals.rows, total=of_rows, sample=sample)),
+        )
+    except (NoMaskRule, TokenizerUnusable) as refused:
+        return StatisticsReport(format=format, of_rows=of_rows, refusal=str(refused)[:2000])
+
+
+def tokenizer_of(task: Tokenised, *, folder: Path) -> RowTokenizer:
+    tokenizer = load_tokenizer(folder / task.tokenizer)
+    return tokenizer.with_template(read_chat_template(task.chat_template)) if task.chat_template else tokenizer
+
+
+def _count(
+    rows: Callable[[], Iterable[Row]], *, format: RowFormat, of_rows: int, tokenizer: RowTokenizer, train_on: str, told: Told
+) -> StatisticsReport:
+    """`rows` begins anew for each rule that is tried."""
+    special = frozenset(tokenizer.special_tokens.values())
+    if format in PREFERENCES:
+        totals = Totals(special)
+        for row in answered_rows(rows(), tokenizer=tokenizer):
+            totals.add_answered(row)
+            _tell(totals, told)
+        return totals.report(format=format, rule=None, of_rows=of_rows)
+
+    def work(rule: RowRule) -> Totals:
+        totals = Totals(special)
+        for row in _each(tokenise_all(rows(), rule=rule)):
+            totals.add(row)
+            _tell(totals, told)
+        return totals
+
+    rule, totals = by_first_rule(rules_for(format, tokenizer=tokenizer, train_on=train_on), work)
+    return totals.report(format=format, rule=rule, of_rows=of_rows)
+
+
+def _each(batches: Iterator[list[Tokens]]) -> Iterator[Tokens]:
+    for batch in batches:
+        yield from batch
+
+
+def _tell(totals: Totals, told: Told) -> None:
+    if totals.rows % TOLD_EVERY == 0:
+        told(totals)
