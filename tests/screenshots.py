@@ -89,6 +89,12 @@ SHOTS = (
     Shot("dataset-problems", "/datasets/{broken}/problems/"),
     Shot("dataset-versions", "/datasets/{faq}/versions/", click="#derive details:first-of-type summary"),
     Shot("dataset-changes", "/datasets/{faq}/versions/5/changes/?against=2"),
+    Shot("dataset-unsure", "/datasets/{unsure}/"),
+    Shot("dataset-mapping", "/datasets/{unsure}/versions/1/mapping/"),
+    Shot(
+        "dataset-mapping-chosen",
+        "/datasets/{unsure}/versions/1/mapping/?shape=alpaca&was=alpaca&column-instruction=frage&column-output=antwort&system=Be+brief.",
+    ),
     Shot("models", "/models/"),
     Shot("model", "/models/{model}/"),
     Shot("model-add", "/models/add/", who="ada"),

@@ -107,6 +107,7 @@ def _told(stage: Any) -> dict[str, Any]:
         "faq": stage.faq.dataset_id,
         "fetching": stage.fetching.dataset_id,
         "unfetched": stage.unfetched.dataset_id,
+        "unsure": stage.unsure.dataset_id,
         "model": stage.cast.base_model.pk,
         "adapter": stage.jobs["succeeded"].adapter.pk,
     }

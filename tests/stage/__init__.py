@@ -24,6 +24,7 @@ from tests.stage.things import (
     models_in_other_states,
     others_machines,
     second_machine,
+    unsure_questions,
     uploads_on_their_way,
 )
 from tests.stage.troubles import cancelled_with_checkpoint, lost_once, paused, pausing, second_try, stopping
@@ -41,6 +42,7 @@ class Stage:
     pool: WorkerPool
     """With a queue."""
     dataset: DatasetVersion
+    unsure: DatasetVersion
     broken: DatasetVersion
     """Has problems."""
     faq: DatasetVersion
@@ -89,4 +91,4 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     used_lately(cast)
     stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
     fetched = {"fetching": fetching(cast), "unfetched": not_fetched(cast)}
-    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast), **fetched)
+    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast), unsure=unsure_questions(cast), **fetched)

@@ -73,6 +73,17 @@ def uploads_on_their_way(cast: Cast) -> None:
             store_progress(made, file)
 
 
+def unsure_questions(cast: Cast) -> DatasetVersion:
+    """A table whose columns nobody but its owner knows."""
+    path = Path(settings.FILE_UPLOAD_TEMP_DIR) / "fragen.jsonl"
+    rows = [
+        {"nr": n, "frage": f"Where is {thing}?", "antwort": f"{thing.capitalize()} is on shelf {n}.".replace("My", "Your")}
+        for n, thing in enumerate(THINGS, 1)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"nr": 6, "frage": "Anything else?", "antwort": 6}]))
+    return create_dataset([Arrived(path, path.name)], name="shelf-questions", owner=cast.alice)
+
+
 def answer_pairs(cast: Cast) -> DatasetVersion:
     """Pairs of a kind and a curt answer."""
     made = Dataset.objects.create(team=cast.alice.team, owner=cast.alice, name="kind-or-curt")
