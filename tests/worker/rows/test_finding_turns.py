@@ -7,7 +7,7 @@ import pytest
 from tests.worker.rows.templates import CALL, MISTRAL, SPECIAL, TOOLS, answer, template_of, user
 from tests.worker.tiny_tokenizer import CHATML, MARKED, tiny_tokenizer
 from worker.qlora.row_tokenizer import wrapped
-from worker.rows import placing, turns
+from worker.rows import finding_turns, placing
 from worker.rows.shapes import read_row
 from worker.rows.tokenizer import RowTokenizer
 from worker.rows.tokenizing import tokenize_rows
@@ -86,12 +86,12 @@ def test_a_turn_of_weight_0_is_shown_and_not_trained(template: str) -> None:
 
 def test_a_row_is_rendered_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     renders = []
-    monkeypatch.setattr(turns, "render", lambda *args, **options: renders.append(1) or RENDER(*args, **options))
+    monkeypatch.setattr(finding_turns, "render", lambda *args, **options: renders.append(1) or RENDER(*args, **options))
     trained(CHATML, [message for n in range(20) for message in (user(f"q{n}"), answer(f"a{n}"))])
     assert len(renders) == 2
 
 
-RENDER = turns.render
+RENDER = finding_turns.render
 
 
 @pytest.mark.parametrize("strange", ["\ue0f0", "\ue0f1 and \ue0f0", "<|im_start|>assistant\nhello"])
