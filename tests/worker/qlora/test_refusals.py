@@ -29,11 +29,11 @@ def test_a_dataset_without_a_usable_row(tmp_path: Path, tiny_model: Path) -> Non
     assert failed(run).advice
 
 
-def test_a_dataset_that_is_no_jsonl(tmp_path: Path, tiny_model: Path) -> None:
-    run = write_run(tmp_path / "run", model=tiny_model, rows=json.dumps(ROWS).encode())
+def test_a_dataset_that_is_cut_off(tmp_path: Path, tiny_model: Path) -> None:
+    run = write_run(tmp_path / "run", model=tiny_model, rows=json.dumps(ROWS)[:-1].encode())
     assert train(run) == 1
-    assert "JSON array" in failed(run).message
-    assert "python3 -c" in failed(run).advice
+    assert "ends in the middle" in failed(run).message
+    assert "upload it again" in failed(run).advice
 
 
 def test_rows_whose_answers_begin_after_the_max_length(tmp_path: Path, tiny_model: Path) -> None:
