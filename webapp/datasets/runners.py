@@ -13,6 +13,7 @@ from webapp.datasets.processes import Say, TaskFailed
 from webapp.datasets.services import CHECK
 from webapp.datasets.store import store_lock
 from webapp.datasets.tasks import Run
+from webapp.datasets.token_tasks import STATISTICS, run_statistics
 
 
 def run_check(task: DatasetTask, say: Say) -> dict[str, Any]:
@@ -33,4 +34,10 @@ def _keep(version: DatasetVersion, checked: Checked) -> None:
         DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.CHECKING).update(**checked.findings())
 
 
-RUNNERS: dict[str, Run] = {CHECK: run_check, FETCH: run_fetch, TRANSFORM: run_transform, DIFF: run_diff}
+RUNNERS: dict[str, Run] = {
+    CHECK: run_check,
+    FETCH: run_fetch,
+    TRANSFORM: run_transform,
+    DIFF: run_diff,
+    STATISTICS: run_statistics,
+}

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from worker.contract.message import Message
 
-TokenizerFileName = Literal["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
+TokenizerFileName = Literal[
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"
+]
 TOKENIZER_FILES: tuple[TokenizerFileName, ...] = get_args(TokenizerFileName)
 LARGEST_BYTES = 64 * 2**20  # a vocabulary of 256,000 with its merges has 35 MiB
 
