@@ -13,8 +13,8 @@ from tests.webapp.datasets.files import chats
 from tests.webapp.datasets.rows import give_rows
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetTask, DatasetVersion
-from webapp.tokenization.choosing import Reading
 from webapp.datasets.token_tasks import STATISTICS
+from webapp.tokenization.choosing import Reading
 from webapp.tokenization.counting import key_of
 from worker.contract.token_counts import Counts
 from worker.contract.token_tasks import StatisticsReport
