@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.conf import settings
@@ -11,22 +12,24 @@ from django.utils import timezone
 
 from tests.webapp.datasets.files import chats
 from tests.webapp.datasets.rows import give_rows
+from tests.worker.tiny_tokenizer import CHATML, write_tiny_tokenizer
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetTask, DatasetVersion
+from webapp.datasets.store import staged
 from webapp.datasets.token_tasks import STATISTICS
 from webapp.tokenization.choosing import Reading
 from webapp.tokenization.counting import key_of
 from worker.contract.token_counts import Counts
 from worker.contract.token_tasks import StatisticsReport
+from worker.rows.row import Row
+from worker.rows.rows_file import RowsWriter, stored
 
 SHA256 = "7" * 64
 
 
-def give_tokenizer(model: BaseModel, *, sha256: str = SHA256) -> BaseModel:
-    """A folder in the place where the door would have put it."""
-    folder = Path(settings.TOKENIZERS_DIR) / sha256
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_text("{}")
+def give_tokenizer(model: BaseModel, *, sha256: str = SHA256, chat_template: str | None = CHATML) -> BaseModel:
+    """A small real one in the place where the door would have put it."""
+    write_tiny_tokenizer(Path(settings.TOKENIZERS_DIR) / sha256, chat_template=chat_template)
     BaseModel.objects.filter(pk=model.pk).update(tokenizer_sha256=sha256)
     model.refresh_from_db()
     return model
@@ -35,6 +38,21 @@ def give_tokenizer(model: BaseModel, *, sha256: str = SHA256) -> BaseModel:
 def with_rows(version: DatasetVersion, number: int = 40) -> DatasetVersion:
     rows: list[dict[str, Any]] = [json.loads(line) for line in chats(number).splitlines()]
     return give_rows(version, rows)
+
+
+def store_rows(version: DatasetVersion, chats: Sequence[dict[str, Any]]) -> DatasetVersion:
+    """Chats as the rows file has them, turns that are not trained on among them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        with RowsWriter(path, format="messages") as writer:
+            for number, chat in enumerate(chats, 1):
+                writer.add(stored(Row(format="messages", messages=tuple(chat["messages"])), line=number))
+        with staged(path) as file:
+            file.settle()
+        about = {"rows": len(chats), "format": "messages", "rows_sha256": file.sha256, "rows_bytes": file.size_bytes}
+    DatasetVersion.objects.filter(pk=version.pk).update(**about)
+    version.refresh_from_db()
+    return version
 
 
 def report_of(lengths: Sequence[int], *, untrained: Sequence[int] = (), endless: Sequence[int] = ()) -> StatisticsReport:
