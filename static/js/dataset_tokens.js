@@ -12,7 +12,7 @@
     for (const part of text.split(/(^ +|[\n\t\r]| +$)/).filter(Boolean)) {
       if (/^( +|[\n\t\r])$/.test(part)) {
         const drawn = document.createElement("span");
-        drawn.className = "mark";
+        drawn.className = "blank";
         drawn.textContent = MARKS[part] || "·".repeat(part.length);
         token.append(drawn);
       } else token.append(part);

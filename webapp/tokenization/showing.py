@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from webapp.datasets.processes import TaskFailed
@@ -71,8 +72,8 @@ def place_of(*, row: str, rows: int, only: str = "", found: Sequence[int] = ()) 
 
 
 def turns_of(pieces: Sequence[Piece]) -> Iterator[Turn]:
-    """By role. What the template writes between two turns belongs to the later one, but for the first special token: it ends the
-    turn before."""
+    """By role. What the template writes between two turns belongs to the later one, but for the first special token and the blanks
+    after it: they end the turn before."""
     role, held, between = "", list[Piece](), list[Piece]()
     for piece in pieces:
         if not piece.role:
@@ -80,11 +81,18 @@ def turns_of(pieces: Sequence[Piece]) -> Iterator[Turn]:
         elif piece.role == role or not role:
             held, between, role = [*held, *between, piece], [], piece.role
         else:
-            ends = next((place + 1 for place, each in enumerate(between) if each.is_special), 0)
+            ends = _ends(between)
             yield Turn(role, (*held, *between[:ends]))
             held, between, role = [*between[ends:], piece], [], piece.role
     if held or between:
         yield Turn(role, (*held, *between))
+
+
+def _ends(between: Sequence[Piece]) -> int:
+    """How many of them end the turn before."""
+    special = next((place + 1 for place, each in enumerate(between) if each.is_special), 0)
+    blanks = takewhile(lambda each: not each.is_special and not each.text.strip(), between[special:])
+    return special + sum(1 for _ in blanks) if special else 0
 
 
 def shown_rows(asked: Asked, *, row: str, only: str) -> dict[str, Any]:

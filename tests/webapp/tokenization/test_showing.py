@@ -26,7 +26,7 @@ def test_a_turn_has_what_the_template_writes_around_it() -> None:
         END,
     ]
     found = [(turn.role, "".join(each.text for each in turn.pieces)) for turn in turns_of(pieces)]
-    assert found == [("user", "<s>user\nHi</s>"), ("assistant", "\n<s>assistant\nHello</s>")]
+    assert found == [("user", "<s>user\nHi</s>\n"), ("assistant", "<s>assistant\nHello</s>")]
 
 
 def test_nothing_is_lost_whatever_the_template() -> None:
