@@ -114,7 +114,7 @@ def detail_page(
 ) -> HttpResponse:
     version = asked_version(request, dataset)
     if request.headers.get("HX-Request"):
-        return _state(version)
+        return check_state(version)
     form = form or VersionForm()
     context = detail_frame(request, dataset, version, tab=tab) | {"version_form": form, "error": error}
     if fetch_form:
@@ -146,7 +146,7 @@ def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion
     }
 
 
-def _state(version: DatasetVersion) -> HttpResponse:
+def check_state(version: DatasetVersion) -> HttpResponse:
     """What a page that waits for the check asks every two seconds: nothing yet, or load anew."""
     response = HttpResponse(status=204)
     if version.state != DatasetVersion.State.CHECKING:
