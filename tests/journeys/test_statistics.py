@@ -113,9 +113,12 @@ def test_a_larger_batch_pads_more_and_takes_fewer_steps(page: Page) -> None:
 
     steps, padding = figures()
     page.get_by_label("Rows a step").fill("64")
+    expect(page.locator("[data-steps]")).not_to_have_text(f"{steps:,}")
     fewer, more = figures()
     assert fewer < steps
     assert more > padding
+    page.get_by_role("button", name=re.compile("^50 % fit in")).click()
+    expect(page.locator("[data-padding]")).not_to_have_text(f"{more} %")  # the line moved: it is reckoned anew
 
 
 def test_new_job_takes_the_length_and_tells_what_it_cuts(page: Page) -> None:
