@@ -63,6 +63,7 @@ def meet_the_cast() -> Cast:
         state="ready",
         shape=SHAPE,
         licence="apache-2.0",
+        tokenizer_sha256="7" * 64,
     )
     dataset = Dataset.objects.create(team=research, owner=alice, name="greetings")
     version = DatasetVersion.objects.create(

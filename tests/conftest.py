@@ -73,7 +73,7 @@ def cast(db: None) -> Cast:
 @pytest.fixture(autouse=True)
 def own_data_folder(tmp_path: Path, settings: Any) -> Path:
     """Every test writes into a folder of its own."""
-    for name in ("DATASETS_DIR", "ADAPTERS_DIR", "CHECKPOINTS_DIR", "INCOMING_DIR", "FILE_UPLOAD_TEMP_DIR"):
+    for name in ("DATASETS_DIR", "ADAPTERS_DIR", "CHECKPOINTS_DIR", "INCOMING_DIR", "TOKENIZERS_DIR", "FILE_UPLOAD_TEMP_DIR"):
         folder = tmp_path / name.lower()
         folder.mkdir()
         setattr(settings, name, folder)

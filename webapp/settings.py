@@ -125,8 +125,9 @@ DATASETS_DIR = DATA_DIR / "datasets"
 ADAPTERS_DIR = DATA_DIR / "adapters"
 CHECKPOINTS_DIR = DATA_DIR / "checkpoints"
 INCOMING_DIR = DATA_DIR / "incoming"  # files of attempts that have not finished
+TOKENIZERS_DIR = DATA_DIR / "tokenizers"
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"
-for needed in (DATASETS_DIR, ADAPTERS_DIR, CHECKPOINTS_DIR, INCOMING_DIR, FILE_UPLOAD_TEMP_DIR):
+for needed in (DATASETS_DIR, ADAPTERS_DIR, CHECKPOINTS_DIR, INCOMING_DIR, TOKENIZERS_DIR, FILE_UPLOAD_TEMP_DIR):
     needed.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]  # a file never sits in memory
 FILE_UPLOAD_PERMISSIONS = 0o600

@@ -13,6 +13,7 @@ urlpatterns = [
     path("readyz", readyz, name="readyz"),
     path("", include("webapp.accounts.urls")),
     path("datasets/", include("webapp.datasets.urls")),
+    path("datasets/", include("webapp.tokenization.urls")),
     path("models/", include("webapp.catalog.urls")),
     path("jobs/", include("webapp.jobs.urls")),
     path("compare/", compare, name="compare"),

@@ -27,6 +27,7 @@ from tests.stage.things import (
     unsure_questions,
     uploads_on_their_way,
 )
+from tests.stage.tokens import count_tokens
 from tests.stage.troubles import cancelled_with_checkpoint, lost_once, paused, pausing, second_try, stopping
 from tests.stage.versions import history
 from webapp.datasets.models import DatasetVersion
@@ -56,6 +57,7 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     cast = meet_the_cast()
     model = big_model()
     tickets, broken = dataset(cast, "support-tickets", rows=4_800), dataset(cast, "tickets-of-may", rows=40, bad=3)
+    count_tokens(tickets, model=cast.base_model)
     models_in_other_states()
     uploads_on_their_way(cast)
     farm, small = gpu_worker(), cpu_worker(cast)

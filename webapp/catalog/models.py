@@ -26,6 +26,12 @@ class BaseModel(models.Model):
     licence = models.CharField(max_length=100, blank=True)
     shape = models.JSONField(null=True)
     """worker.contract.model_shape.ModelShape, or null while nobody has looked."""
+    tokenizer_sha256 = models.CharField(max_length=64, blank=True)
+    """Its files lie under this name (catalog/tokenizers.py); empty while no worker has sent them."""
+    tokenizer_problem = models.CharField(max_length=1000, blank=True)
+    """Why a worker that has the model could not send its tokenizer."""
+    tokenizer_lacking = models.JSONField(default=list)
+    """Ids of workers that were asked and had none to send: they are not asked again before somebody says "look again"."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

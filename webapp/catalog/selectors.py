@@ -18,6 +18,12 @@ def models_to_look_at() -> list[BaseModel]:
     return list(BaseModel.objects.filter(state=BaseModel.State.CHECKING).order_by("pk")[:LOOKED_AT_ONCE])
 
 
+def models_without_tokenizer(*, worker_id: int) -> list[BaseModel]:
+    """Looked at by workers that did not send tokenizers yet; this worker has not been asked in vain."""
+    waiting = BaseModel.objects.filter(state=BaseModel.State.READY, tokenizer_sha256="").order_by("pk")
+    return [model for model in waiting if worker_id not in model.tokenizer_lacking][:LOOKED_AT_ONCE]
+
+
 def all_models() -> QuerySet[BaseModel]:
     return BaseModel.objects.annotate(job_count=Count("jobs")).order_by("name")
 

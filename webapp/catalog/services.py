@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from webapp.catalog.models import BaseModel, Source
+from webapp.catalog.tokenizers import incoming_folder, keep_tokenizer
 from worker.contract.model_shape import ModelReport
 
 COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
@@ -41,8 +42,12 @@ def add_model(*, name: str, source: Source, name_or_path: str, revision: str = "
         raise ModelNameTaken(name) from None
 
 
-def record_report(model: BaseModel, report: ModelReport) -> None:
-    """Keeps what a worker found. A folder may be on one worker only: a model found somewhere is not unfound elsewhere."""
+def record_report(model: BaseModel, report: ModelReport, *, worker_id: int = 0) -> None:
+    """Keeps what a worker found. A folder may be on one worker only: a model found somewhere is not unfound elsewhere.
+
+    Raises TokenizerIncomplete, and has kept nothing then.
+    """
+    _record_tokenizer(model, report, worker_id=worker_id)
     problem = _problem_of(model, report)
     if problem:
         waiting = BaseModel.objects.filter(pk=model.pk, state=BaseModel.State.CHECKING)
@@ -58,6 +63,19 @@ def record_report(model: BaseModel, report: ModelReport) -> None:
     )
 
 
+def _record_tokenizer(model: BaseModel, report: ModelReport, *, worker_id: int) -> None:
+    """A worker of before protocol 4 neither sends one nor says why not. What is there stays when another worker has none."""
+    here = BaseModel.objects.filter(pk=model.pk)
+    if report.tokenizer:
+        sha256 = keep_tokenizer(incoming_folder(model.pk, worker_id=worker_id), report.tokenizer)
+        here.update(tokenizer_sha256=sha256, tokenizer_problem="", tokenizer_lacking=[])
+    elif report.tokenizer_problem:
+        lacking = sorted({*model.tokenizer_lacking, worker_id})
+        here.filter(tokenizer_sha256="").update(tokenizer_problem=report.tokenizer_problem, tokenizer_lacking=lacking)
+    elif report.problem:  # a worker that has not got the model
+        here.filter(tokenizer_sha256="").update(tokenizer_lacking=sorted({*model.tokenizer_lacking, worker_id}))
+
+
 def _problem_of(model: BaseModel, report: ModelReport) -> str:
     if report.problem or report.shape is None:
         return report.problem or "The worker found no model there."
@@ -68,7 +86,9 @@ def _problem_of(model: BaseModel, report: ModelReport) -> str:
 
 def look_again(model: BaseModel) -> None:
     """What was found before stays visible until a worker reports anew."""
-    BaseModel.objects.filter(pk=model.pk).update(state=BaseModel.State.CHECKING, problem="")
+    BaseModel.objects.filter(pk=model.pk).update(
+        state=BaseModel.State.CHECKING, problem="", tokenizer_problem="", tokenizer_lacking=[]
+    )
 
 
 def remove_model(model: BaseModel) -> None:

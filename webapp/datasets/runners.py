@@ -14,6 +14,7 @@ from webapp.datasets.processes import Say, TaskFailed
 from webapp.datasets.services import CHECK
 from webapp.datasets.store import store_lock
 from webapp.datasets.tasks import Run
+from webapp.datasets.token_tasks import STATISTICS, run_statistics
 
 
 def run_check(task: DatasetTask, say: Say) -> dict[str, Any]:
@@ -40,4 +41,5 @@ RUNNERS: dict[str, Run] = {
     NEAR_DUPLICATES: run_search,
     TRANSFORM: run_transform,
     DIFF: run_diff,
+    STATISTICS: run_statistics,
 }

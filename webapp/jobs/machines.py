@@ -9,8 +9,13 @@ from webapp.jobs.models import HeldSlot, Job
 from webapp.pools.fit import Card, Machine, Need
 from webapp.pools.models import Gpu, Worker
 from webapp.pools.policy import slots_of
+from webapp.tokenization.choosing import reading_of
+from webapp.tokenization.counting import counted_report
+from webapp.tokenization.figures import kept_tokens, longest_in
 from worker.contract.model_shape import ModelShape
+from worker.contract.objective import Sft
 from worker.contract.spec import FinetuneSpec
+from worker.contract.token_tasks import StatisticsReport
 from worker.contract.vram import RowLengths, estimate_bytes, memory_parts
 
 SHORTEST_ROW = 64  # tokens: a chat template alone takes dozens
@@ -46,13 +51,27 @@ def need_of(job: Job, *, spec: FinetuneSpec | None = None) -> Need:
 def memory_of(spec: FinetuneSpec, *, model: BaseModel, version: DatasetVersion) -> int | None:
     """Job.memory_bytes: what it will need of a GPU; None while nobody has looked at the model."""
     shape = ModelShape.model_validate(model.shape) if model.shape else None
-    return estimate_bytes(spec, shape, rows=row_lengths(version))
+    return estimate_bytes(spec, shape, rows=row_lengths(version, model=model, spec=spec))
 
 
-def row_lengths(version: DatasetVersion) -> RowLengths | None:
-    """In tokens, from the file's size: four average rows. Nobody has counted yet; English text has about four bytes a token."""
+def row_lengths(version: DatasetVersion, *, model: BaseModel | None = None, spec: FinetuneSpec | None = None) -> RowLengths | None:
+    """In tokens: counted where somebody has, else guessed from the file's size: four average rows, and English text has about
+    four bytes a token."""
+    counted = sft_report(version, model=model, spec=spec) if model and spec else None
+    if counted and spec:
+        most = spec.training.max_length
+        longest = max(1, min(longest_in(counted.lengths), most))
+        return RowLengths(longest, max(1.0, kept_tokens(counted, max_length=most) / counted.rows))
     average = version.size_bytes / version.rows / 3 if version.rows else 0
     return RowLengths(max(SHORTEST_ROW, round(4 * average)), max(SHORTEST_ROW, average)) if average else None
+
+
+def sft_report(version: DatasetVersion, *, model: BaseModel, spec: FinetuneSpec) -> StatisticsReport | None:
+    """The rows' tokens as SFT reads them, where somebody counted; of preferences it is left to the guess."""
+    if not isinstance(spec.objective, Sft):
+        return None
+    report = counted_report(version, model=model, reading=reading_of(spec))
+    return report if report and report.rows and report.sequences == 1 else None
 
 
 def lacks_disk(worker: Worker) -> bool:

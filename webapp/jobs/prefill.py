@@ -19,6 +19,7 @@ from webapp.jobs.models import Job, Priority
 from webapp.jobs.services import NAME_CHARS
 from webapp.pools.models import Worker, WorkerPool
 from webapp.pools.selectors import ONLINE
+from webapp.tokenization.choosing import reading_in
 from worker.contract.spec import FinetuneSpec
 
 FIRST_ADAPTER = Path(settings.BASE_DIR) / "worker" / "contract" / "presets" / "first_adapter.json"
@@ -26,14 +27,16 @@ SMALL_RUN = {"training": {"max_steps": 20, "per_device_train_batch_size": 4, "ma
 EXAMPLE_DATASET = "example"  # the first one whose name begins so
 
 
-def from_links(user: User, *, model: str = "", dataset: str = "") -> dict[str, Any]:
-    """`?model=3&dataset=7` of the pages that lead here; with a single choice it is made already."""
+def from_links(user: User, *, model: str = "", dataset: str = "", max_length: str = "", **reading: str) -> dict[str, Any]:
+    """`?model=3&dataset=7` of the pages that lead here; with a single choice it is made already. Statistics name a max length."""
     models = list(usable_models().values_list("pk", flat=True)[:2])
     versions = list(ready_versions(user).values_list("pk", flat=True)[:2])
     return {
         "base_model": model or (models[0] if len(models) == 1 else None),
         "dataset_version": dataset or (versions[0] if len(versions) == 1 else None),
         "pool": likely_pool(),
+        **({"training.max_length": max_length} if max_length.isascii() and max_length.isdigit() and len(max_length) < 8 else {}),
+        **{f"data.{name}": value for name, value in reading_in(reading).changed.items()},
     }
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.forms import NewJobForm
-from webapp.jobs.machines import row_lengths
+from webapp.jobs.machines import row_lengths, sft_report
 from webapp.jobs.memory_preview import PoolFit, fits_of
 from webapp.jobs.models import HELD_JOB, Job, JobStatus
 from webapp.jobs.room import Room, rooms_of
@@ -19,6 +19,7 @@ from webapp.jobs.throughput import TimeRange, answers_a_row, time_range, tokens_
 from webapp.pools.models import Gpu, Worker, WorkerPool
 from webapp.pools.policy import slots_of
 from webapp.pools.selectors import ONLINE
+from webapp.tokenization.figures import told_of
 from worker.contract.model_shape import ModelShape
 from worker.contract.objective import Sft
 from worker.contract.spec import FinetuneSpec
@@ -55,6 +56,8 @@ class Preview:
     gpus: int | None
     """The most that one machine of the chosen pool has."""
     time: TimeRange | None
+    rows_cut: str
+    """What the max length does to this dataset, in words; empty where that is not known."""
     outlook: PoolOutlook | None
     problems: list[Problem]
     yaml: str
@@ -94,11 +97,12 @@ def preview_of(form: NewJobForm) -> Preview:
         steps_arithmetic=arithmetic,
         trained=trained_of(spec, shape, is_one=True).numbers if spec and shape else None,
         parameters=shape.parameters if shape else None,
-        fits=_fits(spec, shape, version=version, rooms=rooms, pool=pool),
+        fits=_fits(spec, shape, version=version, model=model, rooms=rooms, pool=pool),
         gpus=next((room.gpus for room in rooms if pool and room.pool.pk == pool.pk), None),
         time=time_range(spec, steps=steps, pool=pool, model=model, version=version)
         if spec and pool and model and version
         else None,
+        rows_cut=rows_cut(spec, version=version, model=model) if spec and version and model else "",
         outlook=outlook_of(pool) if pool else None,
         problems=_problems(form),
         yaml=as_yaml(spec) if spec else "",
@@ -111,12 +115,23 @@ def _fits(
     shape: ModelShape | None,
     *,
     version: DatasetVersion | None,
+    model: BaseModel | None,
     rooms: list[Room],
     pool: WorkerPool | None,
 ) -> list[PoolFit]:
     if spec is None or shape is None:
         return []
-    return fits_of(spec, shape, rows=row_lengths(version) if version else None, rooms=rooms, chosen=pool)
+    return fits_of(spec, shape, rows=row_lengths(version, model=model, spec=spec) if version else None, rooms=rooms, chosen=pool)
+
+
+def rows_cut(spec: FinetuneSpec, *, version: DatasetVersion, model: BaseModel) -> str:
+    if not isinstance(spec.objective, Sft):
+        return ""
+    report = sft_report(version, model=model, spec=spec)
+    if report is None:
+        return "How many rows it cuts is told once the dataset's Statistics have counted this model's tokens."
+    told = told_of(report, max_length=spec.training.max_length)
+    return f"{told.rows} {told.lost}".strip()
 
 
 def _batch(spec: FinetuneSpec) -> str:
@@ -150,7 +165,7 @@ def _rows_of(spec: FinetuneSpec, version: DatasetVersion | None, *, model: BaseM
         return answers * rows, f"{answers * rows:,} answers of {rows:,} pairs"
     if not (version and model and isinstance(spec.objective, Sft) and spec.objective.packing):
         return rows, f"{rows:,} rows"
-    fewest, most, _ = tokens_a_row(version, model=model, max_length=spec.training.max_length)
+    fewest, most, _ = tokens_a_row(version, model=model, spec=spec)
     packed = max(1, ceil(rows * (fewest + most) / 2 / spec.training.max_length))
     return packed, f"about {packed:,} packed rows"
 

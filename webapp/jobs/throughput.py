@@ -8,8 +8,10 @@ from django.db.models.fields.json import KT, KeyTextTransform
 from webapp.catalog.models import BaseModel
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.choices import method_of
+from webapp.jobs.machines import sft_report
 from webapp.jobs.models import Job, JobStatus
 from webapp.pools.models import WorkerPool
+from webapp.tokenization.figures import kept_tokens
 from worker.contract.objective import Sft
 from worker.contract.spec import FinetuneSpec
 
@@ -38,7 +40,7 @@ class TimeRange:
     slowest: float
     fastest: float
     is_counted: bool
-    """The rows' tokens were counted by a past run; else guessed from the file's size."""
+    """The rows' tokens were counted, by a past run or by statistics; else guessed from the file's size."""
 
     @property
     def is_one(self) -> bool:
@@ -93,11 +95,9 @@ def answers_a_row(version: DatasetVersion, *, objective: str) -> int:
     return 2 if objective == "kto" and version.format == "preference" else 1
 
 
-def tokens_a_row(
-    version: DatasetVersion, *, model: BaseModel, max_length: int, objective: str = "sft"
-) -> tuple[float, float, bool]:
-    """(fewest, most, whether a past run counted them); of the trainer's rows."""
-    answers = answers_a_row(version, objective=objective)
+def tokens_a_row(version: DatasetVersion, *, model: BaseModel, spec: FinetuneSpec) -> tuple[float, float, bool]:
+    """(fewest, most, whether a past run or the dataset's statistics counted them); of the trainer's rows."""
+    max_length, answers = spec.training.max_length, answers_a_row(version, objective=spec.objective.kind)
     past = Job.objects.filter(dataset_version=version, base_model=model, progress__plan__train_rows__gt=0).order_by("-pk")
     for plan, cut_at, kind in past.values_list("progress__plan", "spec__training__max_length", "spec__objective__kind")[:5]:
         if answers_a_row(version, objective=kind or "sft") != answers:
@@ -105,6 +105,9 @@ def tokens_a_row(
         if cut_at == max_length or (not plan["cut_rows"] and max_length >= cut_at):
             counted = plan["train_tokens"] / plan["train_rows"]
             return counted, counted, True
+    if report := sft_report(version, model=model, spec=spec):
+        counted = kept_tokens(report, max_length=max_length) / report.rows
+        return counted, counted, True
     each = version.size_bytes / version.rows / answers if version.rows else 0.0
     most, fewest = (min(float(max_length), each / share) for share in BYTES_A_TOKEN)
     return fewest, most, False
@@ -117,7 +120,7 @@ def time_range(
     if past is None or not steps:
         return None
     longest = spec.training.max_length
-    fewest, most, is_counted = tokens_a_row(version, model=model, max_length=longest, objective=spec.objective.kind)
+    fewest, most, is_counted = tokens_a_row(version, model=model, spec=spec)
     if isinstance(spec.objective, Sft) and spec.objective.packing:
         fewest, most = 0.9 * longest, float(longest)  # rows are filled up to the max length
     rows = steps * spec.training.effective_batch

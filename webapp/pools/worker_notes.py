@@ -41,8 +41,11 @@ def _protocol(worker: Worker) -> Note | None:
         return Note(
             "warn", "Of an older version: it takes jobs, but cannot pause them or send checkpoints. Update it when it is free."
         )
-    if worker.protocol < PROTOCOL:
+    if worker.protocol < 3:
         lacks = "no preferences, 8 bits, full fine-tuning or several GPUs"
+        return Note("warn", f"Of an older version: it takes jobs, but {lacks}. Update it when it is free.")
+    if worker.protocol < PROTOCOL:
+        lacks = "does not send models' tokenizers, which the statistics of datasets need"
         return Note("warn", f"Of an older version: it takes jobs, but {lacks}. Update it when it is free.")
     return None
 

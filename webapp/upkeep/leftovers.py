@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from webapp.adapters.models import Adapter
+from webapp.catalog.models import BaseModel
 from webapp.datasets.models import Upload
 from webapp.datasets.uploads import drop_expired, expired_uploads
 from webapp.jobs.checkpoints import checkpoints_of, delete_checkpoints, is_needed, surplus
@@ -92,6 +93,21 @@ def adapter_rests(_policy: UpkeepPolicy) -> Iterator[Deletable]:
     yield from _rests(Path(settings.ADAPTERS_DIR), lambda path: path.name.startswith(".") or path.name in names)
 
 
+def tokenizers(_policy: UpkeepPolicy) -> Iterator[Deletable]:
+    """A removed model's, or an older one's of a model that was looked at again. Asked once more: a report may name it by now."""
+    for rest in _rests(Path(settings.TOKENIZERS_DIR), lambda path: not _is_named(path.name)):
+        yield Deletable(rest.name, rest.size_bytes, partial(_remove_tokenizer, rest))
+
+
+def _remove_tokenizer(rest: Deletable) -> None:
+    if not _is_named(rest.name):
+        rest.delete()
+
+
+def _is_named(sha256: str) -> bool:
+    return BaseModel.objects.filter(tokenizer_sha256=sha256).exists()
+
+
 def old_logs(policy: UpkeepPolicy) -> Iterator[Deletable]:
     if policy.keep_logs_days is None:
         return
@@ -151,6 +167,7 @@ KINDS = (
     Kind("incoming", "Unfinished transfers of workers", "Their attempt is over, and nothing came for a day.", incoming),
     Kind("uploads", "Unfinished dataset uploads", "Nothing came for a day.", uploads),
     Kind("broken_off", "Uploads that were broken off or not used", "Nothing came for as long as they are kept.", broken_off),
+    Kind("tokenizers", "Tokenizers that no model names", "Their model was removed or changed; unused for a day.", tokenizers),
     Kind("rests", "Checkpoint folders that no job knows", "Left by a crash more than a day ago.", lost_checkpoint_folders),
     Kind("adapter_rests", "Adapter folders that no adapter names", "Left by a crash more than a day ago.", adapter_rests),
 )

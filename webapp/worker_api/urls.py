@@ -10,6 +10,7 @@ urlpatterns = [
     path("register", workers.register),
     path("heartbeat", workers.heartbeat),
     path("models/<int:pk>/report", workers.model_report),
+    path("models/<int:pk>/tokenizer/<str:name>", workers.model_tokenizer),
     path("claim", attempts.claim),
     path("attempts/<int:pk>/events", attempts.events),
     path("attempts/<int:pk>/dataset", attempts.dataset),

@@ -1,10 +1,11 @@
 """The door of a worker machine: register, heartbeat, what it found in a base model."""
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from webapp.catalog.models import BaseModel
 from webapp.catalog.services import record_report
+from webapp.catalog.tokenizers import TokenizerIncomplete, incoming_folder
 from webapp.pools.errors import JoinRefused
 from webapp.pools.models import Worker
 from webapp.pools.policy import host_policy
@@ -12,8 +13,10 @@ from webapp.pools.services import record_heartbeat, register_worker
 from webapp.worker_api.door import Refusal, bearer, door, message, read_message, worker_of
 from webapp.worker_api.looking import models_for
 from webapp.worker_api.protocol import read_versioned
+from webapp.worker_api.receiving import receive_file
 from worker.contract.model_shape import ModelReport
 from worker.contract.orders import Heartbeat, HeartbeatReply, Registered, Registration
+from worker.contract.tokenizer_files import LARGEST_BYTES, TOKENIZER_FILES
 
 
 @door("POST")
@@ -53,5 +56,20 @@ def model_report(request: HttpRequest, pk: int) -> HttpResponse:
         raise Refusal(404, "no_model", "There is no such model; it was removed.")
     if report.problem:
         report = report.model_copy(update={"problem": f"{worker.name}: {report.problem}"})
-    record_report(model, report)
+    try:
+        record_report(model, report, worker_id=worker.pk)
+    except TokenizerIncomplete as missing:
+        raise Refusal(409, "file_missing", str(missing)) from None
     return HttpResponse(status=204)
+
+
+@door("PUT")
+def model_tokenizer(request: HttpRequest, pk: int, name: str) -> HttpResponse:
+    """One file of a model's tokenizer; the report that follows names them all."""
+    worker = worker_of(request)
+    if not BaseModel.objects.filter(pk=pk).exists():
+        raise Refusal(404, "no_model", "There is no such model; it was removed.")
+    if name not in TOKENIZER_FILES:
+        raise Refusal(422, "bad_name", f"Files of a tokenizer are {', '.join(TOKENIZER_FILES)}.")
+    size = receive_file(request, incoming_folder(pk, worker_id=worker.pk), name, at_most=LARGEST_BYTES)
+    return JsonResponse({"size_bytes": size}, status=201)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from worker.agent.model_files import ModelFiles, ModelProblem, Tensor, has_chat_template, licence_of, read_json, weight_files
+from worker.contract.tokenizer_files import TOKENIZER_FILES
 
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "README.md", "LICENSE*"]
 UNWANTED = ["*.bin", "*.pth", "*.pt", "*.gguf", "*.onnx", "original/*", "onnx/*", "metal/*", "*/*.safetensors"]
@@ -75,13 +76,13 @@ def look_at(name: str, *, revision: str | None, token: str | None) -> tuple[Mode
         for file in headers.files_metadata.values()
         for key, tensor in file.tensors.items()
     }
-    return ModelFiles(read_json(folder / "config.json"), tensors, has_chat_template(folder), licence_of(folder)), commit
+    return ModelFiles(read_json(folder / "config.json"), tensors, has_chat_template(folder), licence_of(folder), folder), commit
 
 
 def _small_files(name: str, commit: str, names: set[str], token: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
-    wanted = {"tokenizer_config.json", "chat_template.jinja", "README.md"} & names
+    wanted = {*TOKENIZER_FILES, "README.md"} & names
     for file in sorted(wanted):
         hf_hub_download(name, file, revision=commit, token=token)
     return Path(hf_hub_download(name, "config.json", revision=commit, token=token)).parent

@@ -9,8 +9,10 @@ from worker.agent.children import Spawned, end_marked
 from worker.agent.inspect_model import inspect_model
 from worker.agent.knocking import Door, DoorAway, DoorRefused
 from worker.agent.log_lines import LogSink
+from worker.agent.tokenizer_files import Send
 from worker.contract.model_shape import ModelReport
 from worker.contract.orders import InspectModel
+from worker.contract.tokenizer_files import TokenizerFile
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +38,8 @@ class Inspector(threading.Thread):
             while True:
                 asked = self._asked.get()
                 try:
-                    door.post(
-                        f"models/{asked.model_id}/report", inspect_model(asked, data=self._data, run=self._run), reply=ModelReport
-                    )
+                    report = inspect_model(asked, data=self._data, run=self._run, send=_sender(door, asked))
+                    door.post(f"models/{asked.model_id}/report", report, reply=ModelReport)
                 except (DoorAway, DoorRefused) as error:
                     logger.debug("Report on model %s: %s", asked.model_id, error)
                 finally:
@@ -52,6 +53,13 @@ class Inspector(threading.Thread):
             return code
         finally:
             child.close()
+
+
+def _sender(door: Door, asked: InspectModel) -> Send:
+    def send(path: Path, file: TokenizerFile) -> None:
+        door.put_file(f"models/{asked.model_id}/tokenizer/{file.name}", path, query={"sha256": file.sha256})
+
+    return send
 
 
 def _say(text: str, _level: str) -> None:

@@ -32,6 +32,8 @@ class ModelFiles:
     tensors: Mapping[str, Tensor]
     has_chat_template: bool
     licence: str
+    folder: Path
+    """Where its small files lie, the tokenizer's among them."""
 
 
 def read_model_folder(folder: Path) -> ModelFiles:
@@ -41,7 +43,7 @@ def read_model_folder(folder: Path) -> ModelFiles:
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
         tensors.update(read_header(path))
-    return ModelFiles(config, tensors, has_chat_template(folder), licence_of(folder))
+    return ModelFiles(config, tensors, has_chat_template(folder), licence_of(folder), folder)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ Field names are those of peft, transformers, bitsandbytes and trl, so their docu
 
 PROTOCOL = 4
 """Sent with every work order; a worker refuses a newer one and says so. 2: pause, checkpoints sent, host policy. 3: objectives
-beside SFT, 8 bits, full fine-tuning, several GPUs (protocols.py). 4: datasets come as rows files, held-out rows marked in them."""
+beside SFT, 8 bits, full fine-tuning, several GPUs (protocols.py). 4: datasets come as rows files, held-out rows marked in them; a
+model's tokenizer is sent."""
 
 OLDEST_PROTOCOL = 1  # the dashboard still speaks with workers of one protocol before

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from worker.contract.message import Message
+from worker.contract.tokenizer_files import TokenizerFile
 
 
 class LinearLayer(Message):
@@ -55,3 +56,7 @@ class ModelReport(Message):
     """Commit hash of a Hub model that was looked at: what "main" meant then."""
     licence: str = ""
     problem: str = ""
+    tokenizer: tuple[TokenizerFile, ...] = Field((), max_length=8)
+    """All its files have been put before; from protocol 4 on."""
+    tokenizer_problem: str = Field("", max_length=1000)
+    """Why none came along: the model has none that can be read without its own code, or it could not be sent."""

@@ -10,7 +10,8 @@ PUT  attempts/N/checkpoints/STEP/NAME?fence=F&sha256=H   raw bytes -> 201; 422 w
 POST attempts/N/checkpoints  CheckpointUploaded -> Order; 409 file_missing; the checkpoint is kept whole or not at all
 PUT  attempts/N/files/NAME?fence=F&sha256=H   raw bytes -> 201; 422 when the hash differs
 POST attempts/N/finish Finish          -> Order, or 409 stale_attempt
-POST models/N/report   ModelReport     -> 204
+PUT  models/N/tokenizer/NAME?sha256=H         raw bytes -> 201; 422 when the hash differs, 413 above 64 MiB
+POST models/N/report   ModelReport     -> 204; 409 file_missing: put the tokenizer's files again
 Every refusal is {"error": {"code", "message"}}.
 """
 

@@ -14,6 +14,7 @@ from worker.contract.token_counts import Counts
 TOKENIZER = "tokenizer"
 MOST_ROWS = 50
 MOST_PIECES = 4000
+MOST_NAMED = 500
 
 
 class Tokenised(Message):
@@ -51,6 +52,9 @@ class StatisticsReport(Message):
     """Without any trained token: they would teach nothing, in silence."""
     endless_rows: int = Field(0, ge=0)
     """Whose last trained token is no end of a turn: they would teach the model not to stop."""
+    untrained: tuple[int, ...] = Field((), max_length=MOST_NAMED)
+    """Numbers of the first of them (1 is the first row of the file); none in a sample."""
+    endless: tuple[int, ...] = Field((), max_length=MOST_NAMED)
     lengths: Counts = Field(default_factory=Counts)
     """Rows by tokens, of a pair by those of its longer sequence."""
     trained_at: Counts = Field(default_factory=Counts)

@@ -13,7 +13,7 @@ from worker.contract.chat_templates import read_chat_template
 from worker.contract.dataset import RowFormat
 from worker.contract.dataset_tasks import Progress
 from worker.contract.token_counts import Counts
-from worker.contract.token_tasks import StatisticsReport, StatisticsTask, Tokenised
+from worker.contract.token_tasks import MOST_NAMED, StatisticsReport, StatisticsTask, Tokenised
 from worker.rows.errors import NoMaskRule, TokenizerUnusable
 from worker.rows.pairing import WORDS, Answered, answered_rows
 from worker.rows.progress import Telling
@@ -32,6 +32,19 @@ Told = Callable[["Totals"], None]
 
 
 @dataclass
+class Numbers:
+    """Of rows (1 is the first): how many there are, and the first of them."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.first) < MOST_NAMED:
+            self.first.append(number)
+
+
+@dataclass
 class Totals:
     """What has been counted so far."""
 
@@ -39,8 +52,8 @@ class Totals:
     rows: int = 0
     tokens: int = 0
     trained_tokens: int = 0
-    untrained_rows: int = 0
-    endless_rows: int = 0
+    untrained: Numbers = field(default_factory=Numbers)
+    endless: Numbers = field(default_factory=Numbers)
     lengths: Counter[int] = field(default_factory=Counter)
     edges: Counter[int] = field(default_factory=Counter)
     """+1 where a trained run begins in a sequence, -1 after its end: their running sum is how many are trained at a place."""
@@ -56,7 +69,7 @@ class Totals:
     def _add_spans(self, spans: list[tuple[int, int]], *, ids: list[int]) -> None:
         """The first token of a row is never trained: nothing stands before it to predict it from."""
         if not spans:
-            self.untrained_rows += 1
+            self.untrained.add(self.rows)
             return
         for start, end in spans:
             self.trained_tokens += end - start
@@ -65,7 +78,8 @@ class Totals:
         last = spans[-1][1]
         self.first_trained[spans[0][0]] += 1
         self.last_trained[last - 1] += 1
-        self.endless_rows += self.special.isdisjoint(ids[max(last - END_WITHIN, 0) : last])
+        if self.special.isdisjoint(ids[max(last - END_WITHIN, 0) : last]):
+            self.endless.add(self.rows)
 
     def add_answered(self, row: Answered) -> None:
         """Both answers of a pair are trained; what is cut off of the longer one counts."""
@@ -74,7 +88,7 @@ class Totals:
         self.trained_tokens += row.trained
         self.lengths[max(row.lengths)] += 1
         if not all(row.answers):
-            self.untrained_rows += 1
+            self.untrained.add(self.rows)
             return
         begin = len(row.prompt)
         for answer in row.answers:
@@ -82,9 +96,11 @@ class Totals:
             self.edges[begin + len(answer)] -= 1
         self.first_trained[begin] += 1
         self.last_trained[max(row.lengths) - 1] += 1
-        self.endless_rows += any(self.special.isdisjoint(answer[-END_WITHIN:]) for answer in row.answers)
+        if any(self.special.isdisjoint(answer[-END_WITHIN:]) for answer in row.answers):
+            self.endless.add(self.rows)
 
     def report(self, *, format: RowFormat, rule: RowRule | None, of_rows: int) -> StatisticsReport:
+        named = MOST_NAMED if self.rows >= of_rows else 0  # the rows of a sample have other numbers
         return StatisticsReport(
             format=format,
             mask=rule.mask if rule else "completion",
@@ -94,8 +110,10 @@ class Totals:
             sequences=2 if format == "preference" else 1,
             tokens=self.tokens,
             trained_tokens=self.trained_tokens,
-            untrained_rows=self.untrained_rows,
-            endless_rows=self.endless_rows,
+            untrained_rows=self.untrained.count,
+            endless_rows=self.endless.count,
+            untrained=tuple(self.untrained.first[:named]),
+            endless=tuple(self.endless.first[:named]),
             lengths=Counts.of(self.lengths),
             trained_at=Counts.of(_running(self.edges)),
             first_trained=Counts.of(self.first_trained),

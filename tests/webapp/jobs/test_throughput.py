@@ -65,18 +65,23 @@ def test_the_range_is_from_the_slowest_to_the_fastest(cast: Cast):
     assert found.told == "2 past runs of this model here: 100 to 200 tokens/s"
 
 
+def reads(max_length: int, objective: str = "sft") -> FinetuneSpec:
+    blocks = {"training": {"max_steps": 1, "max_length": max_length}, "objective": {"kind": objective}}
+    return FinetuneSpec.model_validate({"base_model": {"kind": "example", "name_or_path": "x"}, **blocks})
+
+
 def test_rows_that_nobody_counted_are_guessed_from_the_file(cast: Cast):
     cast.version.rows, cast.version.size_bytes = 10, 6000
-    assert tokens_a_row(cast.version, model=cast.base_model, max_length=512) == (120, 200, False)
-    assert tokens_a_row(cast.version, model=cast.base_model, max_length=64) == (64, 64, False)
+    assert tokens_a_row(cast.version, model=cast.base_model, spec=reads(512)) == (120, 200, False)
+    assert tokens_a_row(cast.version, model=cast.base_model, spec=reads(64)) == (64, 64, False)
 
 
 def test_a_pair_that_kto_takes_apart_is_half_as_long(cast: Cast):
     cast.version.format = "preference"
-    whole, half = (tokens_a_row(cast.version, model=cast.base_model, max_length=10**6, objective=kind) for kind in ("dpo", "kto"))
+    whole, half = (tokens_a_row(cast.version, model=cast.base_model, spec=reads(10**6, kind)) for kind in ("dpo", "kto"))
     assert (half[0], half[1]) == (whole[0] / 2, whole[1] / 2)
     cast.version.format = ""
     ran(cast, tokens=800, seconds=10)
     cast.version.format = "preference"
-    counted = [tokens_a_row(cast.version, model=cast.base_model, max_length=512, objective=kind)[2] for kind in ("dpo", "kto")]
+    counted = [tokens_a_row(cast.version, model=cast.base_model, spec=reads(512, kind))[2] for kind in ("dpo", "kto")]
     assert counted == [True, False]

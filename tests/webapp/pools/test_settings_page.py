@@ -5,6 +5,7 @@ from django.test import Client
 
 from tests.cast import Cast
 from webapp.pools.models import Gpu, Worker, WorkerPool
+from worker.contract import PROTOCOL
 
 GIB = 2**30
 GOOD = {"jobs_per_gpu": "2", "offline_limit_minutes": "30", "min_free_disk_gib": "5", "keep_runs_days": "3", "max_cache_gib": "40"}
@@ -76,7 +77,8 @@ def test_a_quarantined_machine_says_why(cast: Cast, admin: Client):
 
 
 @pytest.mark.parametrize(
-    ("protocol", "said"), [(3, ""), (2, "no preferences"), (1, "cannot pause them"), (0, "Its version is too old")]
+    ("protocol", "said"),
+    [(4, ""), (3, "does not send models"), (2, "no preferences"), (1, "cannot pause them"), (0, "Its version is too old")],
 )
 def test_an_old_version_is_told(cast: Cast, admin: Client, protocol: int, said: str):
     Worker.objects.update(protocol=protocol)
@@ -87,7 +89,7 @@ def test_an_old_version_is_told(cast: Cast, admin: Client, protocol: int, said: 
 
 @pytest.mark.parametrize(("free", "said"), [(1, "Takes no new job: 1.0 GiB of disk are free"), (3, "Disk runs short"), (9, "")])
 def test_a_short_disk_warns_before_it_hurts(cast: Cast, admin: Client, free: int, said: str):
-    Worker.objects.update(protocol=3, host={"disk_free_bytes": free * GIB, "cpu_count": 1})
+    Worker.objects.update(protocol=PROTOCOL, host={"disk_free_bytes": free * GIB, "cpu_count": 1})
     page = board(admin)
     assert said in page
     assert ("worker-note" in page) is bool(said)

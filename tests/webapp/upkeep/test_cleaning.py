@@ -15,6 +15,7 @@ from tests.cast import Cast
 from tests.webapp.adapters.making import CONTENTS, published
 from tests.webapp.jobs.test_finish import Publisher
 from tests.webapp.jobs.work import batch, claimed, failed, kept, log, metrics, submitted
+from webapp.catalog.tokenizers import tokenizer_folder
 from webapp.disk import DiskState
 from webapp.jobs.checkpoints import folder_of
 from webapp.jobs.finish import finish_attempt, incoming_folder
@@ -121,6 +122,12 @@ def test_rests_go_after_a_day_and_not_before(cast: Cast, cleaned: Callable[[], d
     assert cleaned() == {"incoming": 2, "rests": 1, "uploads": 2, "adapter_rests": 1}
     assert not any(path.exists() for path in rests)
     assert dataset.exists()
+
+
+def test_a_tokenizer_goes_a_day_after_its_last_model(cast: Cast, cleaned: Callable[[], dict[str, int]]):
+    named, left = (aged(file(tokenizer_folder(name * 64) / "tokenizer.json").parent) for name in "78")
+    assert cleaned() == {"tokenizers": 1}
+    assert (named.exists(), left.exists()) == (True, False)
 
 
 def test_published_adapters_are_never_touched(cast: Cast, cleaned: Callable[[], dict[str, int]]):

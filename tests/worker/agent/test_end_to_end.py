@@ -9,11 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cast import SHAPE
 from tests.programs import is_over
 from tests.waiting import wait_until
 from tests.worker.agent.dashboard import ENDED, Agent, Dashboard
 from tests.worker.agent.job_logs import digest, logs
+from tests.worker.agent.tiny_model import write_model
 from webapp.adapters.models import Adapter
+from webapp.catalog.models import BaseModel
 from webapp.jobs.models import Attempt, Checkpoint, JobEvent
 from webapp.jobs.services import cancel_job, pause_job, resume_job
 from webapp.pools.models import WorkerPool
@@ -197,3 +200,25 @@ def test_many_lines_are_capped_and_counted(dashboard: Dashboard, host: Host) -> 
     spam_and_steps = [text for text in logs(job) if re.match(r"(spam|step) \d", text)]
     assert dropped + len(spam_and_steps) == 20_003
     assert logs(job)[-1].startswith("step 3")
+
+
+def test_a_models_tokenizer_comes_to_the_dashboard(dashboard: Dashboard, pool: WorkerPool, tmp_path: Path) -> None:
+    """Of one that nobody has looked at, and of one that an older worker has."""
+    folder = write_model(tmp_path / "model")
+    (folder / "tokenizer.json").write_text('{"model": {}}')
+    about = {"source": "folder", "name_or_path": str(folder)}
+    new = BaseModel.objects.create(name="new", **about)
+    seen = BaseModel.objects.create(name="seen", state="ready", shape=SHAPE, **about)
+
+    def hashes() -> set[str]:
+        return set(BaseModel.objects.filter(pk__in=(new.pk, seen.pk)).values_list("tokenizer_sha256", flat=True))
+
+    with dashboard.worker(tmp_path / "w", pool=pool):
+        wait_until(lambda: "" not in hashes(), what="both tokenizers")
+    (sha256,) = hashes()
+    kept = dashboard.folder / "tokenizers" / sha256
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        name: (folder / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")
+    }
+    new.refresh_from_db()
+    assert new.state == "ready"

@@ -23,7 +23,7 @@ from worker.contract.orders import InspectModel
 name, revision, token = sys.argv[1:4]
 reference = BaseModelRef(kind="hub", name_or_path=name, revision=revision or None)
 asked = InspectModel(model_id=1, base_model=reference, hub_token=token or None)
-print(inspect_model(asked, data=Path.cwd(), run=None).model_dump_json())
+print(inspect_model(asked, data=Path.cwd(), run=None, send=lambda path, file: None).model_dump_json())
 """
 
 LINK = """

@@ -1,5 +1,6 @@
 """A model's shape from its own files, or one sentence about what is wrong with them."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import pytest
 
 from tests.worker.agent.tiny_model import CONFIG, TENSORS, write_model, write_safetensors
 from worker.agent.inspect_model import inspect_model
+from worker.agent.knocking import DoorAway, DoorRefused
 from worker.agent.model_files import licence_in
+from worker.agent.tokenizer_files import Send
 from worker.contract.model_shape import BaseModelRef, ModelReport
 from worker.contract.orders import InspectModel
+from worker.contract.tokenizer_files import LARGEST_BYTES, TokenizerFile
 
 
 def never(command: list[str], environment: dict[str, str]) -> int:
@@ -19,7 +23,7 @@ def never(command: list[str], environment: dict[str, str]) -> int:
 
 def look(folder: Path) -> ModelReport:
     asked = InspectModel(model_id=1, base_model=BaseModelRef(kind="folder", name_or_path=str(folder)))
-    return inspect_model(asked, data=folder.parent, run=never)
+    return inspect_model(asked, data=folder.parent, run=never, send=lambda path, file: None)
 
 
 def test_it_works(tmp_path: Path) -> None:
@@ -134,3 +138,60 @@ def test_a_missing_folder_is_said(tmp_path: Path) -> None:
 )
 def test_the_licence_is_read_from_the_model_card(readme: str, licence: str) -> None:
     assert licence_in(readme) == licence
+
+
+def sent(folder: Path, *, send: Send | None = None) -> tuple[ModelReport, list[str]]:
+    names: list[str] = []
+    asked = InspectModel(model_id=1, base_model=BaseModelRef(kind="folder", name_or_path=str(folder)))
+    return inspect_model(asked, data=folder.parent, run=never, send=send or (lambda path, file: names.append(path.name))), names
+
+
+def test_the_tokenizer_goes_ahead_of_the_report(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "tokenizer.model").write_bytes(b"not sent")
+    report, names = sent(folder)
+    assert names == [file.name for file in report.tokenizer] == ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    assert report.tokenizer[0].sha256 == hashlib.sha256(b"{}").hexdigest()
+    assert report.tokenizer_problem == ""
+
+
+def test_a_model_without_a_fast_tokenizer_is_usable_and_says_so(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "tokenizer.model").write_bytes(b"sentencepiece")
+    report, names = sent(folder)
+    assert (report.problem, names, report.tokenizer) == ("", [], ())
+    assert "no fast tokenizer (tokenizer.json)" in report.tokenizer_problem
+
+
+def test_a_tokenizer_above_the_limit_is_not_sent(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    with (folder / "tokenizer.json").open("wb") as file:
+        file.truncate(LARGEST_BYTES + 1)
+    report, names = sent(folder)
+    assert names == []
+    assert "up to 64 MiB are taken" in report.tokenizer_problem
+
+
+def test_a_tokenizer_that_is_refused_does_not_hide_the_model(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{}")
+
+    def refused(path: Path, file: TokenizerFile) -> None:
+        raise DoorRefused(507, "disk_full", "The dashboard has 1 MiB of disk left.")
+
+    report, _ = sent(folder, send=refused)
+    assert report.shape is not None
+    assert report.tokenizer_problem.endswith("1 MiB of disk left.")
+
+
+def test_a_dashboard_that_is_away_is_told_later(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{}")
+
+    def away(path: Path, file: TokenizerFile) -> None:
+        raise DoorAway("no answer")
+
+    with pytest.raises(DoorAway):
+        sent(folder, send=away)

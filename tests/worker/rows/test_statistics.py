@@ -89,6 +89,7 @@ def test_rows_of_each_format(tmp_path: Path, value: dict[str, Any], trained: str
         message.update({"weight": given["weight"]} if "weight" in given else {})
     report = make_statistics(task_folder(tmp_path, [row]), folder=tmp_path)
     assert (report.rows, report.untrained_rows, report.endless_rows, report.refusal) == (1, untrained, endless, "")
+    assert (report.untrained, report.endless) == ((1,) * untrained, (1,) * endless)
     assert bool(report.trained_tokens) == bool(trained)
 
 
@@ -96,7 +97,7 @@ def test_whole_rows_that_do_not_end_are_said(tmp_path: Path) -> None:
     no_end = "{% for message in messages %}{{ message['content'] + '\n' }}{% endfor %}"
     rows = [read_row(row) for row in chats(5)]
     report = make_statistics(task_folder(tmp_path, rows, template=no_end, train_on="whole_row"), folder=tmp_path)
-    assert (report.mask, report.endless_rows) == ("whole_row", 5)
+    assert (report.mask, report.endless_rows, report.endless) == ("whole_row", 5, (1, 2, 3, 4, 5))
     refused = make_statistics(task_folder(tmp_path, rows, template=no_end), folder=tmp_path)
     assert "without a special token" in refused.refusal
     assert refused.rows == 0

@@ -34,7 +34,14 @@ from webapp.datasets.selectors import (
 from webapp.datasets.uploads import uploads_of
 from webapp.files import SendFile
 
-TABS = (("preview", "Preview"), ("problems", "Problems"), ("versions", "Versions"), ("jobs", "Jobs"))
+TABS = (
+    ("preview", "Preview"),
+    ("problems", "Problems"),
+    ("statistics", "Statistics"),
+    ("tokens", "Template & mask"),
+    ("versions", "Versions"),
+    ("jobs", "Jobs"),
+)
 
 
 @dataclass(frozen=True)
@@ -106,11 +113,23 @@ def detail_page(
     error: Any = None,
     status: int = 200,
 ) -> HttpResponse:
-    user, version = user_of(request), _version(request, dataset)
+    version = asked_version(request, dataset)
     if request.headers.get("HX-Request"):
-        return _state(version)
-    report, form = report_of(version), form or VersionForm()
-    context = {
+        return check_state(version)
+    form = form or VersionForm()
+    context = detail_frame(request, dataset, version, tab=tab) | {"version_form": form, "error": error}
+    if fetch_form:
+        context["fetch_form"] = fetch_form
+    if tab == "versions":
+        derive = derive_forms(user_of(request), version, given=derive_form)
+        context |= {"earlier": earlier_uploads(request, form), "history": history_of(dataset), "derive": derive}
+    return render(request, "datasets/detail.html", context, status=status)
+
+
+def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion, *, tab: str) -> dict[str, Any]:
+    """What the page around a tab needs; other rooms' tabs stand in it too."""
+    user, report = user_of(request), report_of(version)
+    return {
         "dataset": dataset,
         "version": version,
         "newest": dataset.versions.all()[0],
@@ -124,19 +143,13 @@ def detail_page(
         "jobs": jobs_on(dataset, user=user)[:SHOWN_JOBS] if tab == "jobs" else (),
         "job_count": jobs_count(dataset),
         "may_change": may_change(user, dataset),
-        "version_form": form,
-        "earlier": earlier_uploads(request, form) if tab == "versions" else (),
         "rename_form": RenameForm(initial={"name": dataset.name}),
-        "error": error,
         "fetch": fetch_of(version),
-        "fetch_form": fetch_form or (form_again(version) if version.is_on_its_way else None),
+        "fetch_form": form_again(version) if version.is_on_its_way else None,
     }
-    if tab == "versions":
-        context |= {"history": history_of(dataset), "derive": derive_forms(user, version, given=derive_form)}
-    return render(request, "datasets/detail.html", context, status=status)
 
 
-def _state(version: DatasetVersion) -> HttpResponse:
+def check_state(version: DatasetVersion) -> HttpResponse:
     """What a page that waits for the check asks every two seconds: nothing yet, or load anew."""
     response = HttpResponse(status=204)
     if version.state != DatasetVersion.State.CHECKING:
@@ -144,7 +157,7 @@ def _state(version: DatasetVersion) -> HttpResponse:
     return response
 
 
-def _version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
+def asked_version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
     version = version_of(dataset, number=request.GET.get("version", ""))
     if version is None:
         raise Http404("This dataset has no such version.")

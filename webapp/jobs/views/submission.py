@@ -98,7 +98,8 @@ def _initial(request: HttpRequest, origin: Origin | None) -> dict[str, Any]:
         return prefill.from_job(origin.job, user=user, fix=origin.fix)
     if request.GET.get("example"):
         return prefill.from_example(user)
-    return prefill.from_links(user, model=request.GET.get("model", ""), dataset=request.GET.get("dataset", ""))
+    named = ("model", "dataset", "max_length", "train_on", "chat_template")
+    return prefill.from_links(user, **{name: request.GET.get(name, "") for name in named})
 
 
 def form_page(request: HttpRequest, form: NewJobForm, *, origin: Origin | None = None, status: int = 200) -> HttpResponse:
