@@ -84,9 +84,7 @@ def test_every_figure_is_what_counting_gives(tmp_path: Path) -> None:
     ],
 )
 def test_rows_of_each_format(tmp_path: Path, value: dict[str, Any], trained: str, untrained: int, endless: int) -> None:
-    row = read_row(value)
-    for message, given in zip(row.messages, value.get("messages", []), strict=True):
-        message.update({"weight": given["weight"]} if "weight" in given else {})
+    row = Row("messages", messages=tuple(value["messages"])) if "messages" in value else read_row(value)
     report = make_statistics(task_folder(tmp_path, [row]), folder=tmp_path)
     assert (report.rows, report.untrained_rows, report.endless_rows, report.refusal) == (1, untrained, endless, "")
     assert (report.untrained, report.endless) == ((1,) * untrained, (1,) * endless)
