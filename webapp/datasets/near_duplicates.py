@@ -8,16 +8,19 @@ from django.db import transaction
 from pydantic import ValidationError
 
 from webapp.accounts.models import User
+from webapp.datasets.derived import CannotDerive, derive
 from webapp.datasets.models import DatasetTask, DatasetVersion, stored_path
 from webapp.datasets.processes import Say, TaskFailed, run_in, task_folder
 from webapp.datasets.store import staged, store_lock
 from webapp.datasets.tasks import start_task
+from worker.contract.derived import Clean
 from worker.contract.near_duplicates import NEAR_FILE, NearDuplicatesReport, NearDuplicatesTask
 from worker.contract.rows_report import RowsReport
 
 NEAR_DUPLICATES = "near_duplicates"
 LEAST_SECONDS, ROWS_A_SECOND = 300.0, 1_000  # a tenth of what two quiet cores do
 ROWS = "rows"
+MOST_LEFT_OUT = 1_000_000  # of a Clean
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ def numbers_to_leave_out(version: DatasetVersion) -> list[int]:
         return []
     numbers: list[int] = pq.read_table(path, columns=["number"]).column("number").to_pylist()
     return numbers
+
+
+def make_version_without(version: DatasetVersion, *, by: User) -> DatasetVersion:
+    """A cleaned version that keeps the first row of each group. Raises CannotDerive."""
+    numbers = numbers_to_leave_out(version)
+    if not numbers:
+        raise CannotDerive("No near duplicates were found in this version.")
+    return derive([version], Clean(leave_out=tuple(numbers[:MOST_LEFT_OUT])), into=version.dataset, by=by)
 
 
 def run_search(task: DatasetTask, say: Say) -> dict[str, Any]:

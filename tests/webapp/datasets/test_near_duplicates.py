@@ -49,6 +49,16 @@ def test_it_works(cast: Cast, version: DatasetVersion, client: Client):
     assert numbers_to_leave_out(version) == [3, 4]
 
 
+def test_a_version_without_them_keeps_the_first_of_each_group(cast: Cast, version: DatasetVersion, client: Client):
+    client.force_login(cast.alice)
+    assert client.post(address(version), {"leave_out": "on"}).status_code == 422
+    found(version, by=cast)
+    assert client.post(address(version), {"leave_out": "on"}).status_code == 302
+    run_task(DatasetTask.objects.get(kind="transform").pk, runners=RUNNERS)
+    cleaned = version.dataset.versions.get(number=2)
+    assert (cleaned.state, cleaned.rows, cleaned.origin) == ("ready", 2, "cleaned")
+
+
 def test_the_problems_tab_fetches_it(cast: Cast, version: DatasetVersion, client: Client):
     client.force_login(cast.alice)
     assert address(version) in client.get(f"/datasets/{version.dataset_id}/problems/").content.decode()
