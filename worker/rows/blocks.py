@@ -126,7 +126,9 @@ def _mixed(row: Row, *, format: RowFormat | None) -> RowRefused:
 def _of_fault(fault: Fault) -> Finding:
     problem = fault.problem
     text = escaped(fault.text, limit=TEXT_CHARS)[:TEXT_CHARS]
-    return Finding(fault.file, fault.line, problem.kind, problem.reason, problem.fix, problem.column, text, fault.text.encode())
+    return Finding(
+        fault.file, fault.line, problem.kind, problem.reason, problem.fix, problem.column, text, fault.raw or fault.text.encode()
+    )
 
 
 def _of_refused(refused: RowRefused, item: Value) -> Finding:

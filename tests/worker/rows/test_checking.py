@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.rows.checks import check_dataset
+from tests.worker.rows.checks import check_dataset, check_rows
 from worker.contract.dataset_tasks import CheckTask, SourceFile
 from worker.contract.rows_report import MAX_PROBLEMS, PREVIEW_CHARS, PREVIEW_ROWS, RowsReport
 from worker.rows.sources.lines import LINE_LIMIT_BYTES
@@ -210,3 +210,13 @@ def test_the_command_refuses_a_wrong_call(tmp_path: Path) -> None:
     done = run_command(tmp_path / "nowhere")
     assert done.returncode == 2
     assert "Usage" in done.stderr
+
+
+def test_the_problems_file_holds_whole_rows_and_shows_what_cannot_be_seen(tmp_path: Path) -> None:
+    broken = b'{"messages": [' + b'"x", ' * 200 + b"\n"
+    strange = {"messages": [{"role": "us\u202eer\u0007", "content": "Hello"}, GOOD["messages"][1]]}
+    found = check_rows(tmp_path, [GOOD, broken, strange])
+    assert [(problem["line"], problem["is_warning"]) for problem in found.problems] == [(2, False), (3, False)]
+    assert found.problems[0]["raw"] == broken.rstrip(b"\n")
+    assert json.loads(found.problems[1]["raw"]) == strange
+    assert (found.problems[1]["column"], found.problems[1]["text"]) == ("messages[0].role", "us\\u202eer\\u0007")

@@ -72,5 +72,5 @@ def _parsed_slowly(raw: bytes, *, file: int, number: int) -> Value | Fault:
         value: dict[str, Any] = parse_strictly(raw)
     except JsonRefused as refused:
         shown = quote(raw, at=refused.position)
-        return fault_of(refused, file=file, line=number, text=shown, column=refused.place)
+        return fault_of(refused, file=file, line=number, text=shown, column=refused.place)._replace(raw=raw)
     return Value(file, number, value, raw)

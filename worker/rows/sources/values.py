@@ -42,6 +42,8 @@ class Fault(NamedTuple):
     line: int
     problem: Problem
     text: str
+    raw: bytes = b""
+    """The whole row, where it is known and no longer than a row may be."""
 
 
 class Block(Protocol):
