@@ -50,7 +50,13 @@ def test_qwen3_thinks_in_its_last_turn() -> None:
 
 @pytest.mark.torch
 def test_qwen3_calls_a_tool() -> None:
-    messages = [user("a"), answer("", tool_calls=[CALL, CALL]), {"role": "tool", "content": "rain"}, answer("It rains")]
+    messages = [
+        user("a"),
+        answer("", tool_calls=[CALL, CALL]),
+        {"role": "tool", "content": "rain"},
+        {"role": "tool", "content": "rain"},
+        answer("It rains"),
+    ]
     call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
     found = trained(template_of("qwen2_5"), messages, tools=TOOLS)
     assert found == [f"{call}\n{call}<|im_end|>", "It rains<|im_end|>"]
