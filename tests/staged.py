@@ -108,6 +108,9 @@ def _told(stage: Any) -> dict[str, Any]:
         "fetching": stage.fetching.dataset_id,
         "unfetched": stage.unfetched.dataset_id,
         "unsure": stage.unsure.dataset_id,
+        "tools": stage.tools.dataset_id,
+        "judged": stage.judged.dataset_id,
+        "reading": stage.reading.dataset_id,
         "model": stage.cast.base_model.pk,
         "adapter": stage.jobs["succeeded"].adapter.pk,
     }

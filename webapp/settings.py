@@ -70,8 +70,9 @@ TEMPLATES = [
                 "webapp.templatetags.icons",
                 "webapp.templatetags.times",
                 "webapp.templatetags.jobs",
+                "webapp.templatetags.rows",
             ],
-            "libraries": {name: f"webapp.templatetags.{name}" for name in ("units", "icons", "times", "jobs")},
+            "libraries": {name: f"webapp.templatetags.{name}" for name in ("units", "icons", "times", "jobs", "rows")},
         },
     }
 ]

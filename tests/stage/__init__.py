@@ -11,6 +11,7 @@ from tests.stage.comparisons import a_pair, half_a_pair, preference_run
 from tests.stage.failures import diverged, nothing_to_train, out_of_memory, poison
 from tests.stage.fetches import fetching, not_fetched
 from tests.stage.queues import a_queue, used_lately
+from tests.stage.rows import judged_answers, still_read, tool_calls
 from tests.stage.runs import running_job, saved_job, starting_job, succeeded_job
 from tests.stage.things import GPU_WORKER_TOKEN as GPU_WORKER_TOKEN
 from tests.stage.things import (
@@ -50,6 +51,9 @@ class Stage:
     """Has a history."""
     fetching: DatasetVersion
     unfetched: DatasetVersion
+    tools: DatasetVersion
+    judged: DatasetVersion
+    reading: DatasetVersion
 
 
 def set_the_stage(*, long_steps: int = 0) -> Stage:
@@ -93,4 +97,10 @@ def set_the_stage(*, long_steps: int = 0) -> Stage:
     used_lately(cast)
     stored = {name: Job.objects.get(pk=job.pk) for name, job in jobs.items()}
     fetched = {"fetching": fetching(cast), "unfetched": not_fetched(cast)}
-    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast), unsure=unsure_questions(cast), **fetched)
+    to_read = {
+        "tools": tool_calls(cast),
+        "judged": judged_answers(cast),
+        "reading": still_read(cast),
+        "unsure": unsure_questions(cast),
+    }
+    return Stage(cast, stored, waiting, dataset=tickets, broken=broken, faq=history(cast), **fetched, **to_read)

@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 
-from webapp.api import datasets, errors, jobs, steering, things
+from webapp.api import dataset_rows, datasets, errors, jobs, steering, things
 from webapp.api.access import SessionCookie
 from webapp.datasets.views import tus
 
@@ -17,6 +17,7 @@ api = NinjaAPI(title="Nibble", version="1", auth=SessionCookie(), openapi_url=No
 api.add_router("/jobs", jobs.router)
 api.add_router("/jobs", steering.router)
 api.add_router("/datasets", datasets.router)
+api.add_router("/datasets", dataset_rows.router)
 api.add_router("", things.router)
 errors.install(api)
 

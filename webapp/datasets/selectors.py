@@ -30,12 +30,6 @@ def report_of(version: DatasetVersion) -> RowsReport | None:
     return RowsReport.model_validate(version.report) if version.report else None
 
 
-def problem_kinds(report: RowsReport | None) -> list[tuple[str, int]]:
-    """ "no assistant turn", 12: what most lines have first."""
-    counts = report.problem_counts if report else {}
-    return [(kind.replace("_", " "), number) for kind, number in sorted(counts.items(), key=lambda item: -item[1])]
-
-
 def jobs_on(dataset: Dataset, *, user: User) -> QuerySet[Any]:
     """The newest jobs that the user may see. Jobs stand above datasets, so they come by the versions' own relation."""
     jobs = DatasetVersion._meta.get_field("jobs").related_model._default_manager

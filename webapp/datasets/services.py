@@ -8,7 +8,7 @@ from django.db.models import ProtectedError
 from webapp.accounts.models import User
 from webapp.datasets.arriving import Arrival, Arrived, arriving, hash_of_hashes
 from webapp.datasets.errors import DatasetInUse, DatasetNameTaken, SameBytes
-from webapp.datasets.models import Dataset, DatasetVersion, SourceFile
+from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion, SourceFile
 from webapp.datasets.selectors import jobs_count, jobs_on
 from webapp.datasets.store import forget_unnamed, hashes_of, store_lock
 from webapp.datasets.tasks import begin_again, start_task
@@ -76,13 +76,15 @@ def _name_of(arrival: Arrival) -> str:
 
 
 def check_again(version: DatasetVersion) -> None:
-    """For a check that did not come to an end; bytes never change, so a finished one stays as it is."""
-    unfinished = DatasetVersion.objects.filter(
-        pk=version.pk, state=DatasetVersion.State.PROBLEMS, report__refusal__kind="unreadable"
-    )
+    """For a version that was not finished; bytes never change, so a finished one stays as it is."""
+    unread = DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.PROBLEMS, report__refusal__kind="unreadable")
     with transaction.atomic():
-        if unfinished.update(state=DatasetVersion.State.CHECKING, report=None):
+        if unread.update(state=DatasetVersion.State.CHECKING, report=None):
             begin_again(start_task(version, kind=CHECK))
+            return
+        stuck = version.tasks.filter(version__state=DatasetVersion.State.CHECKING, state=DatasetTask.State.FAILED)
+        for task in stuck.exclude(kind="fetch"):
+            begin_again(task)
 
 
 def rename_dataset(dataset: Dataset, *, name: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 ANSWER = {"role": "assistant", "content": "Half a byte."}
@@ -19,3 +20,12 @@ def chats(count: int = 12) -> bytes:
 
 def upload(content: bytes, name: str = "chats.jsonl") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, content, content_type="application/octet-stream")
+
+
+def body_of(reply: Any) -> bytes:
+    """Of a download that is made while it is sent."""
+
+    async def read() -> bytes:
+        return b"".join([piece async for piece in reply.streaming_content])
+
+    return async_to_sync(read)()

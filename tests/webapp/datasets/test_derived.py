@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from tests.cast import Cast
-from tests.webapp.datasets.files import chats, jsonl, upload
+from tests.webapp.datasets.files import body_of, chats, jsonl, upload
 from tests.webapp.datasets.rows import give_rows
 from tests.webapp.jobs.work import submitted
 from webapp.datasets.derived import CannotDerive, delete_version, derive, use_good_rows
@@ -55,7 +55,7 @@ def test_the_good_rows_become_a_version_at_once(cast: Cast, client: Client):
     page = client.get(f"/datasets/{dirty.dataset_id}/versions/").content.decode()
     assert "2 left out" in page
     download = client.get(f"/datasets/{dirty.dataset_id}/versions/2/file/")
-    assert b"".join(download.streaming_content).count(b"\n") == 3  # type: ignore[attr-defined]
+    assert body_of(download).count(b"\n") == 3
     with pytest.raises(CannotDerive, match="good already"):
         use_good_rows(clean, by=cast.alice)
 

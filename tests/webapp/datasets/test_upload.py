@@ -194,12 +194,13 @@ def test_a_large_file_is_checked_later(cast: Cast, alice: Client, large: list[in
     task = version.tasks.get()
     assert (version.state, large, task.kind) == ("checking", [task.pk], "check")
     page = alice.get(f"/datasets/{version.dataset_id}/").content.decode()
-    assert "Every line is being read" in page
-    waiting = alice.get(f"/datasets/{version.dataset_id}/", HTTP_HX_REQUEST="true")
-    assert (waiting.status_code, "HX-Refresh" in waiting.headers) == (204, False)
+    assert "Waiting for its turn" in page
+    asks = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "waiting"}
+    waiting = alice.get(f"/datasets/{version.dataset_id}/", **asks)
+    assert (waiting.status_code, "HX-Refresh" in waiting.headers) == (200, False)
     run_task(task.pk, runners=RUNNERS)
     assert new_version().state == "ready"
-    done = alice.get(f"/datasets/{version.dataset_id}/", HTTP_HX_REQUEST="true")
+    done = alice.get(f"/datasets/{version.dataset_id}/", **asks)
     assert done.headers["HX-Refresh"] == "true"
 
 

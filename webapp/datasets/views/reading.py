@@ -7,7 +7,6 @@ from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from webapp.accounts.permissions import may_change
@@ -18,6 +17,7 @@ from webapp.datasets.fetch_forms import FetchForm, fetch_form_of, form_again
 from webapp.datasets.fetching import fetch_of
 from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
 from webapp.datasets.lineage import history_of
+from webapp.datasets.listed_problems import bad_rows, problems_csv
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
 from webapp.datasets.samples import SAMPLES
 from webapp.datasets.selectors import (
@@ -26,16 +26,24 @@ from webapp.datasets.selectors import (
     is_checking,
     jobs_count,
     jobs_on,
-    problem_kinds,
     recognition_of,
     report_of,
     version_of,
 )
 from webapp.datasets.uploads import uploads_of
+from webapp.datasets.views.tabs import problems_tab, rows_tab
+from webapp.datasets.working import work_on, work_on_all
 from webapp.files import SendFile
+from webapp.streaming import download
 
+FILE_TABS = {"rows": rows_tab, "problems": problems_tab}
+PARTS = {
+    ("browser", "rows"): "datasets/_rows.html",
+    ("browser", "problems"): "datasets/_problem_list.html",
+}
+"""What htmx asks for by the id of the element that it replaces; everything else is the whole page."""
 TABS = (
-    ("preview", "Preview"),
+    ("rows", "Rows"),
     ("problems", "Problems"),
     ("statistics", "Statistics"),
     ("tokens", "Template & mask"),
@@ -83,6 +91,7 @@ def list_page(
         "fetch_form": fetch_form or fetch_form_of(request.GET.get("from", "")),
         "samples": SAMPLES,
         "waits": any(is_checking(dataset) for dataset in datasets),
+        "work": work_on_all(version for dataset in datasets for version in dataset.versions.all()[:1]),
     }
     template = "datasets/_datasets.html" if request.headers.get("HX-Request") else "datasets/list.html"
     return render(request, template, context, status=status)
@@ -98,7 +107,7 @@ def dataset_of(request: HttpRequest, pk: int) -> Dataset:
 
 
 @require_safe
-def dataset_detail(request: HttpRequest, pk: int, tab: str = "preview") -> HttpResponse:
+def dataset_detail(request: HttpRequest, pk: int, tab: str = "rows") -> HttpResponse:
     return detail_page(request, dataset_of(request, pk), tab=tab)
 
 
@@ -106,15 +115,15 @@ def detail_page(
     request: HttpRequest,
     dataset: Dataset,
     *,
-    tab: str = "preview",
+    tab: str = "rows",
     form: VersionForm | None = None,
     derive_form: Form | None = None,
     fetch_form: FetchForm | None = None,
     error: Any = None,
     status: int = 200,
 ) -> HttpResponse:
-    version = asked_version(request, dataset)
-    if request.headers.get("HX-Request"):
+    version, target = asked_version(request, dataset), request.headers.get("HX-Target", "")
+    if target == "waiting" and version.state != DatasetVersion.State.CHECKING:
         return check_state(version)
     form = form or VersionForm()
     context = detail_frame(request, dataset, version, tab=tab) | {"version_form": form, "error": error}
@@ -123,7 +132,10 @@ def detail_page(
     if tab == "versions":
         derive = derive_forms(user_of(request), version, given=derive_form)
         context |= {"earlier": earlier_uploads(request, form), "history": history_of(dataset), "derive": derive}
-    return render(request, "datasets/detail.html", context, status=status)
+    if tab in FILE_TABS and version.state != DatasetVersion.State.CHECKING:
+        context |= FILE_TABS[tab](request, version, context["report"])
+    template = "datasets/_waiting.html" if target == "waiting" else PARTS.get((target, tab), "datasets/detail.html")
+    return render(request, template, context, status=status)
 
 
 def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion, *, tab: str) -> dict[str, Any]:
@@ -134,12 +146,13 @@ def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion
         "version": version,
         "newest": dataset.versions.all()[0],
         "report": report,
-        "kinds": problem_kinds(report),
+        "work": work_on(version),
         "recognition": recognition_of(version),
         "has_columns": version.state != DatasetVersion.State.CHECKING and version.files.exists(),
         "tab": tab,
         "tabs": [Tab(name, label, name == tab) for name, label in TABS],
         "waits": version.state == DatasetVersion.State.CHECKING,
+        "work": work_on(version),
         "jobs": jobs_on(dataset, user=user)[:SHOWN_JOBS] if tab == "jobs" else (),
         "job_count": jobs_count(dataset),
         "may_change": may_change(user, dataset),
@@ -176,6 +189,25 @@ def version_download(request: HttpRequest, pk: int, number: int) -> HttpResponse
 
 
 def _rows_download(version: DatasetVersion) -> StreamingHttpResponse:
-    name = f"{version.dataset.name} v{version.number}.jsonl"
-    headers = {"Content-Disposition": content_disposition_header(True, name) or "attachment"}
-    return StreamingHttpResponse(as_jsonl(version.rows_path), content_type="application/jsonl", headers=headers)
+    return download(as_jsonl(version.rows_path), name=f"{version} rows.jsonl", content_type="application/jsonl")
+
+
+@require_safe
+def bad_rows_download(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
+    """The rows that cannot be used, as they stood, to mend and send again."""
+    version = _with_problems(request, pk, number)
+    return download(bad_rows(version.problems_path), name=f"{version} bad rows.jsonl", content_type="application/jsonl")
+
+
+@require_safe
+def problems_download(request: HttpRequest, pk: int, number: int) -> StreamingHttpResponse:
+    version = _with_problems(request, pk, number)
+    files = [file.name for file in version.files.all()]
+    return download(problems_csv(version.problems_path, files=files), name=f"{version} problems.csv", content_type="text/csv")
+
+
+def _with_problems(request: HttpRequest, pk: int, number: int) -> DatasetVersion:
+    version = get_object_or_404(dataset_of(request, pk).versions, number=number)
+    if not version.problems_sha256 or not version.problems_path.is_file():
+        raise Http404("This version has no list of problems.")
+    return version
