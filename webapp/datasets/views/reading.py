@@ -152,7 +152,6 @@ def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion
         "tab": tab,
         "tabs": [Tab(name, label, name == tab) for name, label in TABS],
         "waits": version.state == DatasetVersion.State.CHECKING,
-        "work": work_on(version),
         "jobs": jobs_on(dataset, user=user)[:SHOWN_JOBS] if tab == "jobs" else (),
         "job_count": jobs_count(dataset),
         "may_change": may_change(user, dataset),
