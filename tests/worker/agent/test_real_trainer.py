@@ -53,13 +53,7 @@ def test_a_pause_changes_nothing(scripted: ScriptedDoor, tmp_path: Path, order: 
     expected, weights = losses(scripted), scripted.files["adapter_model.safetensors"]
     scripted.stored.clear()
     paused = go(scripted, tmp_path / "here", order)
-    wait_until(
-        lambda: any(step >= 3 for step in losses(scripted)),
-        what="step 3",
-        seconds=240,
-        alive=paused.thread.is_alive,
-        told=lambda: scripted.log[-30:],
-    )
+    wait_for_step_3(scripted, paused)
     scripted.order = "pause"
     end = paused.wait(240)
     assert (end["outcome"], end["why"]) == ("checkpointed", "asked"), (end, scripted.log[-20:])
@@ -83,13 +77,7 @@ def test_two_processes_pause_and_go_on(scripted: ScriptedDoor, tmp_path: Path, o
     scripted.stored.clear()
     order |= {"spec": order["spec"] | {"plan": {"num_processes": 2}}, "slots": (0, 1)}
     paused = go(scripted, tmp_path / "here", order)
-    wait_until(
-        lambda: any(step >= 3 for step in losses(scripted)),
-        what="step 3",
-        seconds=240,
-        alive=paused.thread.is_alive,
-        told=lambda: scripted.log[-30:],
-    )
+    wait_for_step_3(scripted, paused)
     scripted.order = "pause"
     end = paused.wait(240)
     assert end["outcome"] == "checkpointed", (end, scripted.log[-20:])
