@@ -58,7 +58,7 @@ def test_a_heartbeat_tells_of_the_host(scripted: ScriptedDoor, tmp_path: Path) -
     with agent_at(scripted.url, tmp_path):
         wait_until(lambda: scripted.beats and scripted.beats[-1]["host"].get("kept"), what="a heartbeat with what is kept")
     beat = scripted.beats[-1]
-    assert beat["protocol"] == 3
+    assert beat["protocol"] == PROTOCOL
     assert beat["host"]["disk_total_bytes"] > beat["host"]["disk_free_bytes"] > 0
     kept = {each["kind"]: each for each in beat["host"]["kept"]}
     assert (kept["runs"]["count"], kept["runs"]["deletable_count"]) == (1, 1), "older than anything: it has no sign of life"
