@@ -1,37 +1,31 @@
 """`python -m worker.rows TASK_DIR` does what TASK_DIR/task.json says and writes TASK_DIR/report.json, whole or not at all."""
 
+import worker.rows.without_pandas  # noqa: F401, I001  # first of all
+
+import importlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
 from worker.contract.dataset_tasks import RowsTask
 from worker.contract.message import Message
 from worker.contract.rows_report import FileRefusal, RowsReport
-from worker.rows.checking import check_files
-from worker.rows.diffing import diff
-from worker.rows.errors import FileRefused
+from worker.rows.errors import FileRefused, ProcessDied
 from worker.rows.limits import limit_this_process
-from worker.rows.near_duplicates import find_near_duplicates
-from worker.rows.sharing_out import ProcessDied
-from worker.rows.statistics import make_statistics
-from worker.rows.tokenised_view import render_rows
-from worker.rows.transforms import transform
-from worker.rows.trying import try_mapping
 
-DO: dict[str, Callable[..., Message]] = {
-    "check": check_files,
-    "try_mapping": try_mapping,
-    "near_duplicates": find_near_duplicates,
-    "transform": transform,
-    "diff": diff,
-    "statistics": make_statistics,
-    "render": render_rows,
+DO = {
+    "check": "checking.check_files",
+    "try_mapping": "trying.try_mapping",
+    "near_duplicates": "near_duplicates.find_near_duplicates",
+    "transform": "transforms.transform",
+    "diff": "diffing.diff",
+    "statistics": "statistics.make_statistics",
+    "render": "tokenised_view.render_rows",
 }
-"""By kind of task: (task, folder=) -> report."""
+"""By kind of task: a function of this room, (task, folder=) -> report. Only what is asked for is imported: somebody waits for it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -46,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 def _report_on(task: Any, *, folder: Path) -> Message:
     try:
-        return DO[task.kind](task, folder=folder)
+        return _do(task, folder=folder)
     except FileNotFoundError as missing:
         reason = f"The file {Path(str(missing.filename)).name} is not there any more."
     except FileRefused as refused:
@@ -56,6 +50,11 @@ def _report_on(task: Any, *, folder: Path) -> Message:
     except ProcessDied as died:
         reason = str(died)
     return RowsReport(refusal=FileRefusal(kind="unreadable", reason=reason))
+
+
+def _do(task: Any, *, folder: Path) -> Message:
+    module, _, function = DO[task.kind].partition(".")
+    return cast(Message, getattr(importlib.import_module(f"worker.rows.{module}"), function)(task, folder=folder))
 
 
 def write_report(folder: Path, *, report: Message) -> None:

@@ -49,3 +49,10 @@ class NoMaskRule(Exception):
 
 class TokenizerUnusable(Exception):
     """The model's tokenizer cannot be read by this room."""
+
+
+class ProcessDied(Exception):
+    """One of the processes ended before its work did: killed for its memory, or by a fault in a library."""
+
+    def __init__(self) -> None:
+        super().__init__("A process that read the file died, most likely for want of memory.")

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from worker.contract.rows_report import FileRefusal
-from worker.rows.errors import FileRefused
+from worker.rows.errors import FileRefused, ProcessDied
 
 PROCESSES = min(2, os.cpu_count() or 1)
 IN_FLIGHT = 2  # for each process: one that it works on, one that waits
@@ -23,13 +23,6 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Settings = TypeVar("Settings")
-
-
-class ProcessDied(Exception):
-    """One of the processes ended before its work did: killed for its memory, or by a fault in a library."""
-
-    def __init__(self) -> None:
-        super().__init__("A process that read the file died, most likely for want of memory.")
 
 
 def share_out(

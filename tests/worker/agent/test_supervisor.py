@@ -18,6 +18,7 @@ from tests.worker.agent.orders import work_order
 from tests.worker.agent.scripted_door import ScriptedDoor
 from tests.worker.agent.tiny_model import write_model
 from worker.agent.membership import Membership, save
+from worker.contract import PROTOCOL
 
 LONG = "steps=5000 step_ms=20"
 GB = 10**9

@@ -12,8 +12,8 @@ import pytest
 from tests.worker.rows.checks import check_rows
 from worker.contract.dataset_tasks import CheckTask, SourceFile
 from worker.rows import checking
-from worker.rows.errors import FileRefused
-from worker.rows.sharing_out import IN_FLIGHT, ProcessDied, share_out
+from worker.rows.errors import FileRefused, ProcessDied
+from worker.rows.sharing_out import IN_FLIGHT, share_out
 
 Work = Callable[[int], int]
 
