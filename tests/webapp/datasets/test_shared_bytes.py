@@ -16,7 +16,7 @@ from webapp.datasets.services import create_dataset, delete_dataset
 from webapp.datasets.store import store_lock
 
 pytestmark = pytest.mark.postgres
-ROUNDS = 12
+ROUNDS = 6  # each checks a file in a process of its own
 
 
 def together(*works: Callable[[], object]) -> None:
