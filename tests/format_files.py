@@ -98,7 +98,7 @@ FILES = (
     FormatFile("completions.csv", delimited(COMPLETED), 2, "prompt_completion", "there are the columns prompt and completion"),
     FormatFile("chats.parquet", parquet(CHATS), 2, "messages", "the column messages is a list of turns"),
     FormatFile("packed.jsonl.gz", gzip.compress(jsonl(CHATS)), 2, "messages", "the column messages is a list of turns"),
-    FormatFile("notes.txt", "Reef the sails early.\n\nA calm sea\nmakes no sailor.\n".encode(), 2, "text", "text"),
+    FormatFile("notes.txt", b"Reef the sails early.\n\nA calm sea\nmakes no sailor.\n", 2, "text", "text"),
     FormatFile("pairs.json", json_array(PAIRS), 2, "preference", "there are the columns chosen and rejected", "dpo"),
     FormatFile("labelled.jsonl", jsonl(LABELLED), 4, "unpaired_preference", "each answer has a label", "kto"),
 )
