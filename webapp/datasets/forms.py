@@ -31,7 +31,8 @@ class FilesField(forms.FileField):
     def __init__(self) -> None:
         super().__init__(label="Files", required=False, allow_empty_file=True, widget=FilesInput())
         self.widget.attrs["data-limit"] = settings.MAX_DATASET_BYTES
-        self.help_text = f"JSONL, one row on each line, up to {size(settings.MAX_DATASET_BYTES)}. Several files become one dataset."
+        most = size(settings.MAX_DATASET_BYTES)
+        self.help_text = f"JSONL, JSON, CSV, Parquet or text, also .gz and .zst, up to {most}. Several files become one dataset."
 
     def clean(self, data: Any, initial: Any = None) -> list[Any]:
         files = data if isinstance(data, list) else [data] if data else []

@@ -35,7 +35,7 @@ def in_words(version: DatasetVersion, *, parents: tuple[DatasetVersion, ...]) ->
         case DatasetVersion.Origin.CLEANED:
             return f"The good rows of {of}{', without duplicates' if recipe.get('drop_duplicates') else ''}{_left_out(recipe)}"
         case DatasetVersion.Origin.SPLIT:
-            return f"Of {of} {_amount(recipe)} held out as {recipe.get('name')}{_balanced(recipe)}, seed {recipe.get('seed')}"
+            return f"{_amount(recipe)} of {of} held out as {recipe.get('name')}{_balanced(recipe)}, seed {recipe.get('seed')}"
         case DatasetVersion.Origin.SAMPLED:
             return f"{recipe.get('count'):,} rows of {of}, seed {recipe.get('seed')}"
         case DatasetVersion.Origin.MERGED:

@@ -85,7 +85,12 @@ class DatasetVersion(models.Model):
 
     @property
     def train_rows(self) -> int:
-        return self.splits.get("train", self.rows) if self.splits else self.rows
+        return self.splits.get("train", 0) if self.splits else self.rows
+
+    @property
+    def held_out_rows(self) -> int:
+        """Marked for evaluation, never trained on."""
+        return self.rows - self.train_rows
 
     @property
     def is_plain_jsonl(self) -> bool:

@@ -9,7 +9,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from webapp.accounts.requests import user_of
 from webapp.datasets.models import DatasetTask
-from webapp.datasets.views.reading import check_state
 from webapp.tokenization.counting import begin_counting, counted_report, report_in, sample_in, task_of
 from webapp.tokenization.drawing import LIMIT, chart_of
 from webapp.tokenization.figures import BATCH_ROWS, EPOCHS, Figures, audit_of, batch_of, first_line, fits_of, told_of
@@ -32,8 +31,6 @@ def dataset_statistics(request: HttpRequest, pk: int) -> HttpResponse:
     context = _counted(asked)
     if not request.headers.get("HX-Request"):
         return render(request, "tokenization/statistics.html", frame_of(request, asked, tab="statistics") | context)
-    if not asked.has_rows:
-        return check_state(asked.version)
     if not context["is_counting"]:
         return _reloaded()
     return render(request, "tokenization/_counting.html", choices_of(asked) | context)
@@ -111,8 +108,6 @@ def _reloaded() -> HttpResponse:
 @require_safe
 def dataset_tokens(request: HttpRequest, pk: int) -> HttpResponse:
     asked = asked_of(request, pk)
-    if request.headers.get("HX-Request"):
-        return check_state(asked.version)
     frame = frame_of(request, asked, tab="tokens")
     context = shown_rows(asked, row=request.GET.get("row", ""), only=request.GET.get("only", ""))
     choose = {"choose_method": "get", "choose_action": reverse("dataset-tokens", args=[asked.dataset.pk]), "choose_label": "Show"}

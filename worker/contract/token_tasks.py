@@ -27,7 +27,7 @@ class Tokenised(Message):
 
 
 class StatisticsTask(Tokenised):
-    """Tokens of every row of a rows file. A first answer, from a sample, comes as Progress.sample (a StatisticsReport)."""
+    """Tokens of every row of a rows file that no split holds out. A first answer, from a sample, comes as Progress.sample (a StatisticsReport)."""
 
     kind: Literal["statistics"] = "statistics"
     rows: str = "rows.parquet"
@@ -43,7 +43,7 @@ class StatisticsReport(Message):
     mask_words: str = ""
     rows: int = Field(0, ge=0)
     of_rows: int = Field(0, ge=0)
-    """Rows of the file: more than `rows` when this comes from a sample."""
+    """Rows of the file to train on: more than `rows` when this comes from a sample."""
     sequences: int = Field(1, ge=1, le=2)
     """Token sequences of a row: a preference pair has two."""
     tokens: int = Field(0, ge=0)

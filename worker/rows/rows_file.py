@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worker.contract.dataset import RowFormat
@@ -211,16 +212,23 @@ def read_rows_file(path: Path) -> Iterator[FiledRow]:
             yield FiledRow(number, from_canonical(orjson.loads(raw.as_py()), format=format), split.as_py())
 
 
+def numbers_trained_on(path: Path) -> npt.NDArray[np.int64]:
+    """Of the rows that no split holds out: 1 is the first row of the file."""
+    split = _opened(path).read(columns=["split"]).column("split")
+    return cast("npt.NDArray[np.int64]", np.flatnonzero(pc.equal(split, TRAIN).to_numpy()) + 1)
+
+
 def sample_rows(path: Path, *, rows: int) -> Iterator[Row]:
-    """About that many rows from groups all over the file, without reading the others; all of a file that has no more."""
+    """About that many rows to train on from groups all over the file, without reading the others; all of a file that has no more."""
     file, format = _opened(path), format_of(path)
     share = min(rows / max(file.metadata.num_rows, 1), 1.0)
     groups = min(file.num_row_groups, SAMPLED_GROUPS if share < 1 else file.num_row_groups)
+    wanted = file.metadata.num_rows if share == 1 else -(-rows // groups)
     for place in range(groups):
-        raws = file.read_row_group(place * file.num_row_groups // groups, columns=["row"]).column("row")
-        wanted = len(raws) if share == 1 else -(-rows // groups)
-        step = max(len(raws) // wanted, 1)
-        for raw in raws[::step] if share == 1 else raws.take(list(range(0, len(raws), step))[:wanted]):
+        group = file.read_row_group(place * file.num_row_groups // groups, columns=["row", "split"])
+        raws = group.filter(pc.equal(group.column("split"), TRAIN)).column("row")
+        step = max(len(raws) // max(wanted, 1), 1)
+        for raw in raws[:wanted] if step == 1 else raws.take(list(range(0, len(raws), step))[:wanted]):
             yield from_canonical(orjson.loads(raw.as_py()), format=format)
 
 

@@ -1,4 +1,4 @@
-"""Tokens of every row of a rows file: how many, which are trained, and where the cuts of any max length would fall.
+"""Tokens of every row of a rows file that is trained on: how many, which are trained, and where the cuts of any max length would fall.
 
 A sample from all over the file is told first, within seconds; then all of it, in batches.
 """
@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from worker.contract.chat_templates import read_chat_template
 from worker.contract.dataset import RowFormat
 from worker.contract.dataset_tasks import Progress
@@ -18,7 +21,7 @@ from worker.rows.errors import NoMaskRule, TokenizerUnusable
 from worker.rows.pairing import WORDS, Answered, answered_rows
 from worker.rows.progress import Telling
 from worker.rows.row import Row
-from worker.rows.rows_file import count_rows, format_of, read_rows_file, sample_rows
+from worker.rows.rows_file import TRAIN, format_of, numbers_trained_on, read_rows_file, sample_rows
 from worker.rows.tokenizer import RowTokenizer, load_tokenizer
 from worker.rows.tokenizing import RowRule, by_first_rule, rules_for, tokenise_all
 from worker.rows.tokens import Tokens
@@ -26,6 +29,7 @@ from worker.rows.tokens import Tokens
 SAMPLE_ROWS = 2048  # 0.4 million tokens of chats: a second
 TOLD_EVERY = 16_384  # rows
 END_WITHIN = 4  # trained tokens, from the last: templates put newlines after an end of turn
+ALL_HELD_OUT = "All rows of this version are held out for evaluation, so none is trained on."
 PREFERENCES = ("preference", "unpaired_preference")
 
 Told = Callable[["Totals"], None]
@@ -129,7 +133,10 @@ def _running(edges: Counter[int]) -> dict[int, int]:
 
 def make_statistics(task: StatisticsTask, *, folder: Path) -> StatisticsReport:
     path, telling = folder / task.rows, Telling(folder)
-    format, of_rows = format_of(path), count_rows(path)
+    numbers = numbers_trained_on(path)
+    format, of_rows = format_of(path), len(numbers)
+    if not of_rows:
+        return StatisticsReport(format=format, refusal=ALL_HELD_OUT)
 
     def count(rows: Callable[[], Iterable[Row]], told: Told) -> StatisticsReport:
         return _count(rows, format=format, of_rows=of_rows, tokenizer=tokenizer, train_on=task.train_on, told=told)
@@ -138,15 +145,22 @@ def make_statistics(task: StatisticsTask, *, folder: Path) -> StatisticsReport:
         tokenizer = tokenizer_of(task, folder=folder)
         first = count(lambda: sample_rows(path, rows=SAMPLE_ROWS), lambda totals: None)
         if first.rows >= of_rows:
-            return first
+            return _numbered(first, numbers)
         sample = first.model_dump(mode="json")
         telling(Progress(done=0, total=of_rows, sample=sample), now=True)
-        return count(
-            lambda: (item.row for item in read_rows_file(path)),
+        whole = count(
+            lambda: (item.row for item in read_rows_file(path) if item.split == TRAIN),
             lambda totals: telling(Progress(done=totals.rows, total=of_rows, sample=sample)),
         )
+        return _numbered(whole, numbers)
     except (NoMaskRule, TokenizerUnusable) as refused:
         return StatisticsReport(format=format, of_rows=of_rows, refusal=str(refused)[:2000])
+
+
+def _numbered(report: StatisticsReport, numbers: npt.NDArray[np.int64]) -> StatisticsReport:
+    """Rows were counted without those held out; they are named by their place in the file."""
+    told = {name: tuple(int(numbers[place - 1]) for place in getattr(report, name)) for name in ("untrained", "endless")}
+    return report.model_copy(update=told)
 
 
 def tokenizer_of(task: Tokenised, *, folder: Path) -> RowTokenizer:

@@ -71,7 +71,7 @@ def test_a_split_marks_rows_and_says_how(cast: Cast, client: Client, version: Da
     assert (new.state, new.rows) == ("ready", 20)
     assert new.report is not None
     assert new.report["splits"] == {"train": 15, "test": 5}
-    assert history_of(version.dataset)[0].words == "Of version 1 25 % held out as test, seed 7"
+    assert history_of(version.dataset)[0].words == "25 % of version 1 held out as test, seed 7"
 
 
 @pytest.mark.parametrize(

@@ -176,12 +176,14 @@ def test_a_version_without_rows_says_so(cast: Cast, alice: Client) -> None:
 def test_a_page_that_waits_for_the_check_is_loaded_anew_once(cast: Cast, alice: Client, tab: str) -> None:
     give_tokenizer(cast.base_model)
     DatasetVersion.objects.update(state="checking")
-    where = f"/datasets/{cast.version.dataset_id}/{tab}/"
-    assert "Every line is being read" in alice.get(where).content.decode()
-    asked = alice.get(where, headers={"HX-Request": "true"})
-    assert (asked.status_code, "HX-Refresh" in asked.headers) == (204, False)
+    shown = alice.get(f"/datasets/{cast.version.dataset_id}/{tab}/").content.decode()
+    found = re.search('id="waiting" hx-get="([^"]+)"', shown)
+    assert found
+    headers = {"HX-Request": "true", "HX-Target": "waiting"}
+    asked = alice.get(found.group(1), headers=headers)
+    assert (asked.status_code, "HX-Refresh" in asked.headers) == (200, False)
     DatasetVersion.objects.update(state="ready")
-    assert alice.get(where, headers={"HX-Request": "true"}).headers["HX-Refresh"] == "true"
+    assert alice.get(found.group(1), headers=headers).headers["HX-Refresh"] == "true"
 
 
 def test_a_stranger_finds_nothing(cast: Cast, client: Client, version: DatasetVersion) -> None:

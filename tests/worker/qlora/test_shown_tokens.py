@@ -41,14 +41,14 @@ def view_of(run: RunDirectory, rows: list[dict[str, Any]]) -> RenderReport:
 
 
 def data_of(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What a real run trained on."""
+    """What a real run prepared; its `train` is what it trained on."""
     from worker.qlora import recipe
 
     kept = []
     prepare = recipe.prepare_data
     monkeypatch.setattr(recipe, "prepare_data", lambda *args, **options: kept.append(prepare(*args, **options)) or kept[-1])
     assert train(run) == 0
-    return kept[0].train
+    return kept[0]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_rows(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], data: dict[str, Any]
 ) -> None:
     run = write_run(tmp_path / "run", model=tiny_model, rows=rows, data=data, training={"max_steps": 1, "max_length": 256})
-    trained = data_of(run, monkeypatch)
+    trained = data_of(run, monkeypatch).train
     report = view_of(run, rows)
     assert len(report.rows) == len(trained) == len(rows)
     for shown, row in zip(report.rows, trained, strict=True):
@@ -87,7 +87,7 @@ def test_pairs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
         objective={"kind": "dpo"},
         training={"max_steps": 1, "max_length": 256, "per_device_train_batch_size": 2},
     )
-    trained = data_of(run, monkeypatch)
+    trained = data_of(run, monkeypatch).train
     for shown, row in zip(view_of(run, PAIRS).rows, trained, strict=True):
         for sequence, name in zip(shown.sequences, ("chosen", "rejected"), strict=True):
             assert sequence.name == name

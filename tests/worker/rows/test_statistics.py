@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,14 @@ def chats(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
     ]
 
 
-def task_folder(folder: Path, rows: list[Row], *, template: str | None = CHATML, **task: Any) -> StatisticsTask:
+def task_folder(
+    folder: Path, rows: list[Row], *, template: str | None = CHATML, held_out: Collection[int] = (), **task: Any
+) -> StatisticsTask:
+    """`held_out`: numbers of rows, from 1."""
     tiny_tokenizer(template).save_pretrained(folder / "tokenizer")
     with RowsWriter(folder / "rows.parquet", format=rows[0].format) as writer:
         for number, row in enumerate(rows, 1):
-            writer.add(stored(row, line=number))
+            writer.add(stored(row, line=number, split="test" if number in held_out else "train"))
     made = StatisticsTask(**task)
     (folder / "task.json").write_text(made.model_dump_json())
     return made
@@ -139,6 +143,28 @@ def test_the_process_tells_a_sample_first(tmp_path: Path, monkeypatch: pytest.Mo
     assert (sample.of_rows, report.rows) == (600, 600)
     assert 90 <= sample.rows <= 110
     assert sample.tokens / sample.rows == pytest.approx(report.tokens / report.rows, rel=0.25)
+
+
+@pytest.mark.parametrize("sample", [2048, 50])
+def test_rows_that_are_held_out_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int) -> None:
+    """Those without a trained token are named by their place in the file."""
+    monkeypatch.setattr(statistics, "SAMPLE_ROWS", sample)
+    read, held_out = [read_row(row) for row in chats(200)], range(1, 200, 4)
+    for place in (6, 8):
+        asked, answer = read[place].messages[:2]
+        read[place] = Row(format="messages", messages=(asked, {**answer, "weight": 0}))
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "alone").mkdir()
+    report = make_statistics(task_folder(tmp_path / "whole", read, held_out=held_out), folder=tmp_path / "whole")
+    trained = [row for number, row in enumerate(read, 1) if number not in held_out]
+    alone = make_statistics(task_folder(tmp_path / "alone", trained), folder=tmp_path / "alone")
+    assert (report.rows, report.of_rows, report.untrained) == (150, 150, (7,))
+    assert report.model_copy(update={"untrained": alone.untrained}) == alone
+
+
+def test_a_version_of_which_all_is_held_out(tmp_path: Path) -> None:
+    task = task_folder(tmp_path, [read_row(row) for row in chats(3)], held_out=range(1, 4))
+    assert make_statistics(task, folder=tmp_path).refusal.startswith("All rows of this version are held out")
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def detail_page(
 ) -> HttpResponse:
     version, target = asked_version(request, dataset), request.headers.get("HX-Target", "")
     if target == "waiting" and version.state != DatasetVersion.State.CHECKING:
-        return check_state(version)
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})  # the check is done: the page is loaded anew
     form = form or VersionForm()
     context = detail_frame(request, dataset, version, tab=tab) | {"version_form": form, "error": error}
     if fetch_form:
@@ -159,14 +159,6 @@ def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion
         "fetch": fetch_of(version),
         "fetch_form": form_again(version) if version.is_on_its_way else None,
     }
-
-
-def check_state(version: DatasetVersion) -> HttpResponse:
-    """What a page that waits for the check asks every two seconds: nothing yet, or load anew."""
-    response = HttpResponse(status=204)
-    if version.state != DatasetVersion.State.CHECKING:
-        response.headers["HX-Refresh"] = "true"
-    return response
 
 
 def asked_version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
