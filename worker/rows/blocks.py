@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,15 +18,17 @@ from worker.contract.row_warnings import WarningKind
 from worker.contract.rows_report import ProblemKind
 from worker.rows.canonical import as_canonical, asked_of
 from worker.rows.errors import RowRefused
-from worker.rows.extras import Extras
+from worker.rows.extras import NONE, Extras
 from worker.rows.findings import Finding, as_problems
 from worker.rows.notes import Notes
+from worker.rows.plain_chats import Plain, plain_or_parsed
 from worker.rows.row import Row
 from worker.rows.rows_file import GROUP_BYTES, ROWS_A_GROUP, Columns
 from worker.rows.secrets import Private, private_parts, suspects
 from worker.rows.shapes import WORDS, reader_of
 from worker.rows.shown import escaped
 from worker.rows.sources import Block, Fault, Value
+from worker.rows.sources.jsonl import LineBlock
 
 TEXT_CHARS = 400
 Read = Callable[[dict[str, Any]], Row]
@@ -64,13 +67,15 @@ class BlockReader:
     def __post_init__(self) -> None:
         self._read: Read = reader_of(self.how.found, notes=self._notes) if self.how.found else _unread
         self._extras = Extras(self.how.found)
+        self._may_be_plain = isinstance(self.how.found, Recognition) and self.how.found.shape == "messages"
 
     def read(self, block: Block) -> BlockRead:
         self._notes.clear()
         batches: list[pa.RecordBatch] = []
         bad: list[Finding] = []
         warned: list[Finding] = []
-        for file, items in groupby(block.values(), key=lambda item: item.file):
+        found = plain_or_parsed(block) if self._may_be_plain and isinstance(block, LineBlock) else block.values()
+        for file, items in groupby(found, key=attrgetter("file")):
             for columns in self._columns(items, file=file, bad=bad):
                 batches.append(columns.batch(file=file, split=self.how.splits[file]))
                 if self.how.looks_for_secrets:
@@ -79,32 +84,39 @@ class BlockReader:
         problems = as_problems(bad + warned) if bad or warned else None
         return BlockRead(batches, problems, counts, warnings, Counter(self._notes))
 
-    def _columns(self, items: Iterator[Value | Fault], *, file: int, bad: list[Finding]) -> Iterator[Columns]:
+    def _columns(self, items: Iterator[Plain | Value | Fault], *, file: int, bad: list[Finding]) -> Iterator[Columns]:
         """Usable rows, in groups that fit the rows file. One loop for all steps: a million rows go through it."""
-        columns, read, extras, format, dumps = Columns(), self._read, self._extras, self.how.format, orjson.dumps
+        columns = Columns()
         for item in items:
-            if isinstance(item, Fault):
+            if isinstance(item, Plain):
+                raw, asked, extra = item.row, item.asked, NONE
+            elif isinstance(item, Fault):
                 bad.append(_of_fault(item))
                 continue
-            try:
-                row = read(item.value)
-                if row.format != format:
-                    raise _mixed(row, format=format)
-            except RowRefused as refused:
-                bad.append(_of_refused(refused, item))
-                continue
-            raw = dumps(as_canonical(row))
+            else:
+                try:
+                    raw, asked, extra = self._parts(item.value)
+                except RowRefused as refused:
+                    bad.append(_of_refused(refused, item))
+                    continue
             columns.rows.append(raw)
             columns.digests.append(blake2b(raw, digest_size=16).digest())
-            columns.asked.append(blake2b(dumps(asked_of(row)), digest_size=8).digest())
+            columns.asked.append(blake2b(asked, digest_size=8).digest())
             columns.lines.append(item.line)
-            columns.extras.append(extras(item.value))
+            columns.extras.append(extra)
             columns.size += len(raw)
             if len(columns.rows) >= ROWS_A_GROUP or columns.size >= GROUP_BYTES:
                 yield columns
                 columns = Columns()
         if columns.rows:
             yield columns
+
+    def _parts(self, value: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        """JSON of the row, of what it asks, and of its other columns."""
+        row = self._read(value)
+        if row.format != self.how.format:
+            raise _mixed(row, format=self.how.format)
+        return orjson.dumps(as_canonical(row)), orjson.dumps(asked_of(row)), self._extras(value)
 
     def _private(self, columns: Columns, *, file: int) -> Iterator[Finding]:
         joined, ends = columns.joined, columns.ends
