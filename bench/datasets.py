@@ -1,29 +1,36 @@
-"""Datasets at full size: each part makes its own files and keeps its figures in bench/results/datasets_<part>.json.
+"""Datasets at full size: each part makes its own files and keeps its figures in bench/results/.
 
-    python -m bench.datasets check [--rows 1000000] [--folder DIR]
+    python -m bench.datasets check [--rows 1000000] [--folder DIR]    the check plain, and with the look for keys, cards and addresses;
+                                                                      near duplicates. Aims: 60 MB/s, 30 MB/s, 5 minutes, < 400 MB
+    python -m bench.datasets tokens MODEL_DIR                         token statistics. Aims: 0.5 million tokens/s, 60 % of encode_batch
+    python -m bench.datasets upload [--mib 4096] [--one-only]         Aims: 100 MB/s, web < 200 MB
+    python -m bench.datasets browse [--rows 1000000]                  pages and search. Aims: 200 ms, first hits in 2 s
 
-`check` makes about 1 GB of chat rows and measures the check without and with the look for keys, cards and addresses, then the search
-for near duplicates. Aims on 2 cores: 60 MB/s, 30 MB/s, 5 minutes, under 400 MB in each process. The load of the machine before and
-after stands beside each figure, and the processor time, which tells what a quiet machine would need.
+Aims are for 2 quiet cores: the load before and after stands beside each figure.
 """
 
 import argparse
+import subprocess
+import sys
 
 from bench.datasets_check.parts import measure_check
 
-PARTS = {"check": measure_check}
+ELSEWHERE = {"tokens": "bench.tokens", "upload": "bench.uploads", "browse": "bench.datasets_browse"}
+"""Parts that are programs of their own."""
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=["check", *ELSEWHERE])
+    chosen, rest = parser.parse_known_args()
+    if chosen.part in ELSEWHERE:
+        return subprocess.run([sys.executable, "-m", ELSEWHERE[chosen.part], *rest], check=False).returncode
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument(
-        "--folder", default="", help="where the files are made and removed again; the system's temp folder otherwise"
-    )
+    parser.add_argument("--folder", default="", help="where the files are made and removed again; else the system's temp folder")
     options = parser.parse_args()
-    PARTS[options.part](rows=options.rows, folder=options.folder)
+    measure_check(rows=options.rows, folder=options.folder)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
