@@ -49,7 +49,7 @@ def test_the_plan_says_what_runs(tmp_path: Path, tiny_model: Path) -> None:
     assert (plan.max_steps, plan.epochs, plan.train_rows, plan.eval_rows, plan.effective_batch) == (4, 1.0, 16, 0, 4)
     assert plan.target_modules == ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     assert plan.optim == "adamw_torch"
-    assert "turn by turn" in plan.mask
+    assert "where each answer stands" in plan.mask
     assert 0 < plan.trained_tokens < plan.train_tokens
     assert plan.versions["transformers"]
     # r × (in + out) for each layer: q and o 64+64, k and v 64+32, gate and up 64+128, down 128+64
