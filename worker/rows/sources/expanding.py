@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import zstandard
-
 from worker.rows.errors import FileRefused
 
 CHUNK_BYTES = 4 * 1024**2
@@ -75,6 +73,8 @@ class Expanding:
             raise damaged("gzip archive", str(error)) from error
 
     def _unzstd(self, file: BinaryIO) -> Iterator[bytes]:
+        import zstandard  # a trainer reads rows files, and may be without it
+
         try:
             frame, whole = None, True
             while packed := self._read(file, PACKED_BYTES):
