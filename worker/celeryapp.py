@@ -15,10 +15,10 @@ from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init
 from kombu import Queue
 
-from worker.agent.dies_with_parent import tie_to_parent
 from worker.agent.logs import write_logs
 from worker.agent.membership import Membership, load
 from worker.agent.slot import DATA_VARIABLE, Slot
+from worker.dies_with_parent import tie_to_parent
 
 MAIN_PROCESS = os.getpid()  # the child is forked later and keeps this number
 # fixups=[]: where dashboard and worker share a machine, Celery would else load Django from DJANGO_SETTINGS_MODULE.

@@ -18,6 +18,8 @@ from worker.contract.message import Message
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 LOOK_SECONDS = 0.1
 ROWS = "worker.rows"
+TIED = (sys.executable, "-I", "-S", str(Path(settings.BASE_DIR) / "worker" / "dies_with_parent.py"))
+"""Followed by our number and a command: it ends when we do, a CPU worker that is killed leaves no reader behind. Run, not imported."""
 
 Say = Callable[[Progress | None], None]
 """Told now and then how far it is, or None when there is no news: a sign of life. May raise to end it."""
@@ -54,7 +56,7 @@ def run_in(
     try:
         with errors.open("wb") as stderr, _readable(standard_input) as given:
             process = subprocess.Popen(
-                [sys.executable, "-m", program, str(folder)],
+                [*TIED, str(os.getpid()), sys.executable, "-m", program, str(folder)],
                 cwd=settings.BASE_DIR,
                 env={**kept, **(environment or {})},
                 stdin=given,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from worker.agent import dies_with_parent
+from worker import dies_with_parent
 from worker.agent.log_lines import LogSink
 from worker.contract.standby import MARK
 

@@ -1,10 +1,8 @@
 """Work shared out to processes: results in the order of the items, few in flight, and a process that dies is a clear failure."""
 
-import ctypes
 import gc
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,12 +11,12 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from worker.contract.rows_report import FileRefusal
+from worker.dies_with_parent import tie_to_parent
 from worker.rows.errors import FileRefused, ProcessDied
 
 PROCESSES = min(2, os.cpu_count() or 1)
 IN_FLIGHT = 2  # for each process: one that it works on, one that waits
 ALLOCATIONS = 1_000_000  # rows hold no cycles: looking for some every 700 objects took a third of the time
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -59,7 +57,7 @@ _work: Callable[[Any], Any]
 
 def _begin(begin: Callable[[Any], Callable[[Any], Any]], settings: Any, parent: int) -> None:
     global _work
-    die_with(parent)
+    tie_to_parent(parent)  # whoever kills the task's process leaves no readers behind
     gc.set_threshold(ALLOCATIONS)
     _work = begin(settings)
 
@@ -70,11 +68,3 @@ def _do(item: Any) -> Any:
         return _work(item)
     except FileRefused as refused:
         return refused.refusal
-
-
-def die_with(parent: int) -> None:
-    """Whoever kills the task's process leaves no readers behind."""
-    if hasattr(signal, "SIGKILL") and os.uname().sysname == "Linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -1,16 +1,22 @@
 """The CPU worker's tasks: each run by one at a time, begun again when it was lost, and never an exception."""
 
+import contextlib
+import os
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
 from tests.cast import Cast
+from tests.programs import is_over
+from tests.waiting import wait_until
 from tests.webapp.datasets.files import chats
 from webapp.datasets import processes
 from webapp.datasets.models import DatasetTask, DatasetVersion, SourceFile
@@ -168,6 +174,33 @@ def test_a_process_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(sys, "executable", str(hanging))
     with pytest.raises(TaskFailed, match="took longer"):
         run_in(tmp_path, seconds=0.3)
+
+
+CALLING = """
+import sys, django
+django.setup()
+from pathlib import Path
+from webapp.datasets.processes import run_in
+sys.executable = sys.argv[1]
+run_in(Path(sys.argv[2]), seconds=60)
+"""
+
+
+def test_a_process_dies_with_whoever_started_it(tmp_path: Path):
+    """A CPU worker that runs out of memory is killed like this, and its task is run again: two readers of one file would be one too many."""
+    telling, told = tmp_path / "telling", tmp_path / "pid"
+    telling.write_text(f"#!/bin/sh\necho $$ > {told}.part; mv {told}.part {told}; exec sleep 600\n")
+    telling.chmod(0o755)
+    environment = {**os.environ, "NIBBLE_DATA": str(tmp_path / "data"), "DJANGO_SETTINGS_MODULE": "webapp.settings"}
+    command = [sys.executable, "-c", CALLING, str(telling), str(tmp_path)]
+    with subprocess.Popen(command, env=environment) as caller:
+        reader = psutil.Process(int(wait_until(lambda: told.exists() and told.read_text(), what="the reader")))
+        caller.kill()
+    try:
+        wait_until(lambda: is_over(reader), what="the reader's end", seconds=10)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            reader.kill()
 
 
 def test_a_check_that_crashes_can_be_repeated(cast: Cast, waiting: DatasetTask, client: Client, monkeypatch: pytest.MonkeyPatch):

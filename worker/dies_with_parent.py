@@ -1,4 +1,4 @@
-"""Becomes the given program after asking the kernel to end it when its parent ends. Run as a file, by children.py.
+"""Becomes the given program after asking the kernel to end it when its parent ends. Run as a file, by the agent and the dashboard.
 
 A wrapper instead of preexec_fn: that one is not safe where the parent has threads.
 """
@@ -14,7 +14,8 @@ PR_SET_PDEATHSIG = 1
 
 def tie_to_parent(parent: int) -> None:
     """SIGKILL when the thread that started this process ends. Ends at once if the parent is gone already."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
