@@ -9,6 +9,8 @@ import httpcore
 
 from worker.fetching.addresses import Address
 from worker.fetching.failures import FetchFailed
+from worker.fetching.pace import Patience
+from worker.fetching.patient_stream import PatientStream
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
@@ -96,8 +98,8 @@ def _forbidden(host: str) -> FetchFailed:
 class GuardedBackend(httpcore.NetworkBackend):
     """Opens httpcore's connections: to addresses that were checked a moment ago, and to no other. TLS still asks for the name."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard, self._plain = guard, httpcore.SyncBackend()
+    def __init__(self, guard: Guard, *, patience: Patience) -> None:
+        self._guard, self._patience, self._plain = guard, patience, httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -110,7 +112,8 @@ class GuardedBackend(httpcore.NetworkBackend):
         failure: Exception | None = None
         for address in self._guard.addresses(host, port):
             try:
-                return self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                return PatientStream(stream, patience=self._patience)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         assert failure is not None
