@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from worker.contract.message import Message
 
@@ -63,7 +63,9 @@ class FetchTask(Message):
 
 
 class FetchSecrets(Message):
-    """Read from standard input as JSON; nothing of it is written or said anywhere."""
+    """Read from standard input as JSON; nothing of it is written or said anywhere, not even by an error about one that is wrong."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     query: str = Field("", max_length=8000)
     """What stood after the question mark of a web address."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pydantic import ValidationError
 
 from tests.cast import Cast
 from tests.seaweed import ACCESS_KEY, SECRET_KEY, SeaweedServer, put
@@ -73,6 +74,12 @@ def test_an_address_becomes_a_dataset(alice: Client, opened: WebServer):
     assert opened.asked[0][0] == "/files/chats.jsonl?key=s3cret"
     assert not FetchSecret.objects.exists()
     assert "s3cret" not in json.dumps([version.recipe, task.params, task.result])
+
+
+def test_an_error_about_secrets_does_not_say_them():
+    with pytest.raises(ValidationError) as caught:
+        FetchSecrets(secret_access_key="canary" * 100)
+    assert "canary" not in str(caught.value)
 
 
 def test_secrets_are_stored_encrypted_and_go_with_the_fetch(alice: Client, cast: Cast):
@@ -183,6 +190,9 @@ def test_the_same_name_takes_a_failed_fetch_up(alice: Client, opened: WebServer)
         ("s3", {"address": "s3://bucket/key", "access_key_id": "a"}, "both keys"),
         ("s3", {"address": "s3://bucket/key", "region": "../x"}, "cannot be one"),
         ("s3", {"address": "s3://bucket/key", "endpoint": "http://127.0.0.1:9000"}, "Use https"),
+        ("s3", {"address": "s3://bucket/key", "endpoint": "https://a.example.org/?X-Amz-Signature=canary"}, "the endpoint alone"),
+        ("s3", {"address": "s3://bucket/key", "access_key_id": "a", "secret_access_key": "x" * 501}, "at most 500"),
+        ("s3", {"address": "s3://bucket/key", "access_key_id": "a" * 201, "secret_access_key": "x"}, "at most 200"),
     ],
 )
 def test_wrong_wishes_are_said_at_the_form(alice: Client, kind: str, fields: dict[str, str], word: str):
@@ -219,6 +229,19 @@ def test_a_hub_dataset_with_the_users_token(alice: Client, cast: Cast, opened: W
     assert version.recipe["commit"] == COMMIT
     assert [(file.name, file.split) for file in version.files.all()] == [("train.jsonl", "train"), ("test.jsonl", "test")]
     assert (version.state, version.rows) == ("ready", 8)
+
+
+def test_trying_again_takes_the_token_of_whoever_tries(alice: Client, cast: Cast, opened: WebServer, settings: Any):
+    settings.HF_ENDPOINT = opened.url("localhost", "")
+    cast.alice.hub_token = TOKEN
+    cast.alice.save()
+    version = ask(alice, "hub", dataset="team/nothing")
+    assert "no dataset team/nothing" in run(version).problem
+    put_dataset(opened, "team/private", {"train.jsonl": chats(6)}, gated=True)
+    alice.force_login(cast.ada)
+    alice.post(f"/datasets/{version.dataset_id}/fetch-again/", {"dataset": "team/private"})
+    assert "accept its conditions" in run(version).problem, "an administrator does not read with somebody else's token"
+    assert [told.get("authorization") for _, told in opened.asked] == [f"Bearer {TOKEN}", None]
 
 
 def test_a_hub_dataset_with_several_parts_asks_which(alice: Client, opened: WebServer, settings: Any):
