@@ -30,7 +30,17 @@ from webapp.datasets.errors import (
 from webapp.datasets.models import Dataset, Upload
 from webapp.datasets.receiving import receiving_uploads
 from webapp.datasets.upload_file import KeptHashes, UploadFile
-from webapp.datasets.uploads import begin_upload, finished, opened, store_progress, upload_of, uploads_of
+from webapp.datasets.uploads import (
+    begin_upload,
+    discard,
+    drop_expired,
+    finished,
+    opened,
+    store_progress,
+    upload_of,
+    uploads_of,
+    using,
+)
 from webapp.upkeep.leftovers import broken_off
 from webapp.upkeep.selectors import upkeep_policy
 
@@ -61,27 +71,28 @@ def alice(cast: Cast, client: Client) -> Client:
 
 def test_a_whole_file_is_handed_on(cast: Cast) -> None:
     made = sent(cast.alice, b"0123456789")
-    file = finished(str(made.pk), cast.alice)
-    assert (file.path, file.name, file.sha256) == (made.path, "chats.jsonl", sha256(b"0123456789"))
+    with finished(str(made.pk), cast.alice) as file:
+        assert (file.path, file.name, file.sha256) == (made.path, "chats.jsonl", sha256(b"0123456789"))
 
 
 def test_what_is_not_whole_or_not_ones_own_is_not(cast: Cast) -> None:
     half = sent(cast.alice, b"01234", of=10)
-    with pytest.raises(UploadUnfinished, match="has not arrived completely"):
-        finished(half.pk, cast.alice)
+    with pytest.raises(UploadUnfinished, match="has not arrived completely"), finished(half.pk, cast.alice):
+        pass
     for upload_id, user in ((half.pk, cast.bob), (half.pk, cast.ada), (uuid.uuid4(), cast.alice), ("../etc", cast.alice)):
-        with pytest.raises(UnknownUpload):
-            finished(upload_id, user)
+        with pytest.raises(UnknownUpload), finished(upload_id, user):
+            pass
 
 
 def test_a_process_that_died_after_the_last_byte_is_made_up_for(cast: Cast) -> None:
     made = begin_upload(owner=cast.alice, name="a", size_bytes=5)
     made.path.write_bytes(b"01234")
-    assert finished(made.pk, cast.alice).sha256 == sha256(b"01234")
+    with finished(made.pk, cast.alice) as file:
+        assert file.sha256 == sha256(b"01234")
     wrong = begin_upload(owner=cast.alice, name="a", size_bytes=5, sha256=sha256(b"else"))
     wrong.path.write_bytes(b"01234")
-    with pytest.raises(WrongFile):
-        finished(wrong.pk, cast.alice)
+    with pytest.raises(WrongFile), finished(wrong.pk, cast.alice):
+        pass
     assert not wrong.path.exists()
 
 
@@ -103,6 +114,32 @@ def test_one_sender_at_a_time(cast: Cast) -> None:
         UploadFile(made.path, size=5)
     with opened(made) as file:
         file.append(b"01234")
+
+
+def test_a_file_is_used_by_one_at_a_time(cast: Cast) -> None:
+    """As after two clicks: the second waits for no lock and finds no file that vanishes under it."""
+    made = sent(cast.alice, chats(3))
+    with using([made.pk], cast.alice) as (file,):
+        with pytest.raises(UploadBusy), using([made.pk], cast.alice):
+            pass
+        with pytest.raises(UploadBusy):
+            discard(made)
+        age(made, hours=1000)
+        drop_expired(made)
+        assert file.path.exists()
+    with pytest.raises(UnknownUpload), using([made.pk], cast.alice):
+        pass
+
+
+def test_a_piece_that_is_taken_back_at_the_end_is_not_used(cast: Cast) -> None:
+    made = begin_upload(owner=cast.alice, name="a", size_bytes=5)
+    file = UploadFile(made.path, size=5, checksum=("sha256", b"wrong"))
+    file.append(b"01234")
+    with pytest.raises(UploadBusy), finished(made.pk, cast.alice):
+        pass
+    file.close()
+    with pytest.raises(UploadUnfinished), finished(made.pk, cast.alice):
+        pass
 
 
 def test_a_disk_that_fills_up_keeps_what_arrived(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
