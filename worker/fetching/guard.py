@@ -17,6 +17,8 @@ Resolver = Callable[[str, int], list[str]]
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
 """What is_global of one or another Python says wrongly (3.11.7 of the first)."""
+MACHINE_KEYS = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
+"""Where clouds hand out the machine's own keys at addresses that are not link-local: AWS, Alibaba, Oracle, Azure."""
 ADDRESSES_TRIED = 4
 
 
@@ -63,13 +65,13 @@ def is_public(address: IpAddress) -> bool:
     inner = _inner(address)
     if any(inner in network for network in NOT_PUBLIC) or (inner.version == 6 and inner.is_site_local):
         return False
-    return inner.is_global and not inner.is_multicast and not inner.is_reserved and not inner.is_unspecified
+    return is_not_dangerous(inner) and inner.is_global and not inner.is_reserved
 
 
 def is_not_dangerous(address: IpAddress) -> bool:
-    """What an administrator can open at all: never link-local, where clouds answer with the machine's own keys."""
+    """What an administrator can open at all: never link-local or another place where clouds answer with the machine's own keys."""
     inner = _inner(address)
-    return not (inner.is_link_local or inner.is_multicast or inner.is_unspecified)
+    return not (inner.is_link_local or inner.is_multicast or inner.is_unspecified or inner in MACHINE_KEYS)
 
 
 def _inner(address: IpAddress) -> IpAddress:
