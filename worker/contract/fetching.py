@@ -67,12 +67,12 @@ class FetchSecrets(Message):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    query: str = Field("", max_length=8000)
+    query: str = Field("", repr=False, max_length=8000)
     """What stood after the question mark of a web address."""
-    hub_token: str = Field("", max_length=500)
-    access_key_id: str = Field("", max_length=200)
-    secret_access_key: str = Field("", max_length=500)
-    session_token: str = Field("", max_length=8000)
+    hub_token: str = Field("", repr=False, max_length=500)
+    access_key_id: str = Field("", repr=False, max_length=200)
+    secret_access_key: str = Field("", repr=False, max_length=500)
+    session_token: str = Field("", repr=False, max_length=8000)
 
 
 FailureKind = Literal[

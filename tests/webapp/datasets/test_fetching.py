@@ -76,10 +76,11 @@ def test_an_address_becomes_a_dataset(alice: Client, opened: WebServer):
     assert "s3cret" not in json.dumps([version.recipe, task.params, task.result])
 
 
-def test_an_error_about_secrets_does_not_say_them():
+def test_nothing_that_shows_secrets_says_them():
     with pytest.raises(ValidationError) as caught:
         FetchSecrets(secret_access_key="canary" * 100)
     assert "canary" not in str(caught.value)
+    assert "canary" not in repr(FetchSecrets(**dict.fromkeys(FetchSecrets.model_fields, "canary")))
 
 
 def test_secrets_are_stored_encrypted_and_go_with_the_fetch(alice: Client, cast: Cast):

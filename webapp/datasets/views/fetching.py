@@ -13,7 +13,7 @@ from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion
 from webapp.datasets.views.reading import dataset_of, detail_page, list_page
 from webapp.datasets.views.writing import own_dataset
 
-SECRETS = ("secret_access_key", "session_token", "access_key_id", "address")
+SECRETS = ("secret_access_key", "session_token", "access_key_id", "address", "endpoint")
 
 
 @sensitive_post_parameters(*SECRETS)
