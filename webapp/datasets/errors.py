@@ -109,7 +109,7 @@ class UploadBusy(UploadRefusal):
     code = "locked"
 
     def __init__(self) -> None:
-        super().__init__("This file is being sent already, from another window or program. Try again when that has ended.")
+        super().__init__("This file is being sent or used already, from another window or program. Try again when that has ended.")
 
 
 class WrongOffset(UploadRefusal):

@@ -32,9 +32,10 @@ def text_field(
     )
 
 
-def secret_field(label: str, *, help_text: str = "") -> forms.CharField:
+def secret_field(label: str, *, limit: int, help_text: str = "") -> forms.CharField:
+    """`limit`: as FetchSecrets has it."""
     widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"})
-    return forms.CharField(label=label, required=False, max_length=8000, help_text=help_text, widget=widget)
+    return forms.CharField(label=label, required=False, max_length=limit, help_text=help_text, widget=widget)
 
 
 class FetchForm(forms.Form):
@@ -115,8 +116,8 @@ class S3Form(FetchForm):
     kind = "s3"
     address = text_field("Object", required=True, placeholder="s3://bucket/folder/chats.jsonl", limit=LONGEST)
     access_key_id = text_field("Access key", help_text="Empty for an object that is open to everybody.")
-    secret_access_key = secret_field("Secret key", help_text="Kept, encrypted, only until the fetch ends.")
-    session_token = secret_field("Session token", help_text="Only with temporary keys.")
+    secret_access_key = secret_field("Secret key", limit=500, help_text="Kept, encrypted, only until the fetch ends.")
+    session_token = secret_field("Session token", limit=8000, help_text="Only with temporary keys.")
     endpoint = text_field("Endpoint", placeholder="https://minio.example.org", help_text="Empty: Amazon's own.", limit=1000)
     region = text_field("Region", placeholder="us-east-1", limit=40)
     field_order = ("address", "name", "access_key_id", "secret_access_key", "endpoint", "region", "session_token")
@@ -127,8 +128,13 @@ class S3Form(FetchForm):
         if not cleaned["address"].startswith("s3://") or not bucket or not key or key.endswith("/"):
             self.add_error("address", "Give it as s3://bucket/key, one object.")
             return
-        if endpoint and web_address(self, "endpoint", endpoint) is None:
-            return
+        if endpoint:
+            parts = web_address(self, "endpoint", endpoint)
+            if parts is None:
+                return
+            if parts.query or parts.fragment:  # of a link that is signed: nothing of it is to be stored
+                self.add_error("endpoint", "Give the endpoint alone, like https://minio.example.org, without a question mark.")
+                return
         if bool(cleaned.get("access_key_id")) != bool(cleaned.get("secret_access_key")):
             self.add_error("secret_access_key", "Give both keys, or neither.")
             return

@@ -28,7 +28,7 @@ State = DatasetTask.State
 def start_fetch(source: FetchSource, *, secrets: FetchSecrets, name: str, owner: User) -> DatasetVersion:
     """A dataset whose first version waits for its bytes. A fetch of the same name that failed is taken up again."""
     if failed := _failed_fetch(name=name, owner=owner):
-        return fetch_again(failed, source, secrets=secrets)
+        return fetch_again(failed, source, secrets=secrets, by=owner)
     with transaction.atomic():
         dataset = new_dataset(name=name, owner=owner)
         version = DatasetVersion.objects.create(
@@ -38,13 +38,14 @@ def start_fetch(source: FetchSource, *, secrets: FetchSecrets, name: str, owner:
     return version
 
 
-def fetch_again(version: DatasetVersion, source: FetchSource, *, secrets: FetchSecrets) -> DatasetVersion:
-    """For a fetch that failed, with what was asked for or something else. One that runs goes on undisturbed."""
+def fetch_again(version: DatasetVersion, source: FetchSource, *, secrets: FetchSecrets, by: User) -> DatasetVersion:
+    """For a fetch that failed, with what was asked for or something else, and the token of `by`. One that runs goes on undisturbed."""
     with transaction.atomic():
         task = version.tasks.filter(kind=FETCH, state=State.FAILED).select_for_update().first()
         if task is not None and version.is_on_its_way:
             DatasetVersion.objects.filter(pk=version.pk).update(state=DatasetVersion.State.CHECKING, **_about(source))
             _keep(task, secrets)
+            DatasetTask.objects.filter(pk=task.pk).update(created_by=by)
             begin_again(task)
     version.refresh_from_db()
     return version

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -106,30 +106,32 @@ def discard(upload: Upload) -> None:
         _remove(upload)
 
 
-def finished(upload_id: uuid.UUID | str, owner: User) -> Arrived:
-    """The whole file. Raises UnknownUpload, UploadExpired, UploadUnfinished, WrongFile."""
+@contextmanager
+def finished(upload_id: uuid.UUID | str, owner: User) -> Iterator[Arrived]:
+    """The whole file, for this use alone. Raises UnknownUpload, UploadExpired, UploadBusy, UploadUnfinished, WrongFile."""
     try:
         upload = upload_of(owner, uuid.UUID(str(upload_id)))
     except ValueError:
         raise UnknownUpload from None
-    if offset_of(upload) != upload.size_bytes:
-        raise UploadUnfinished(upload.name)
-    if not upload.found_sha256:  # the last byte came, and then the process ended
-        with opened(upload) as file:
+    with opened(upload) as file:
+        if not file.is_whole:
+            raise UploadUnfinished(upload.name)
+        if not upload.found_sha256:  # the last byte came, and then the process ended
             store_progress(upload, file)
-    return Arrived(path=upload.path, name=upload.name, sha256=upload.found_sha256)
+        yield Arrived(path=upload.path, name=upload.name, sha256=upload.found_sha256)
 
 
 @contextmanager
 def using(upload_ids: Sequence[uuid.UUID | str], owner: User) -> Iterator[list[Arrived]]:
     """Their files. Used up when a version was made of them, or when the files themselves were refused; else kept for another try."""
-    files = [finished(upload_id, owner) for upload_id in upload_ids]
-    try:
-        yield files
-    except FileRefused:
+    with ExitStack() as held:
+        files = [held.enter_context(finished(upload_id, owner)) for upload_id in upload_ids]
+        try:
+            yield files
+        except FileRefused:
+            used_up(upload_ids, owner)
+            raise
         used_up(upload_ids, owner)
-        raise
-    used_up(upload_ids, owner)
 
 
 def used_up(upload_ids: Sequence[uuid.UUID | str], owner: User) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from worker.contract.message import Message
 
@@ -63,14 +63,16 @@ class FetchTask(Message):
 
 
 class FetchSecrets(Message):
-    """Read from standard input as JSON; nothing of it is written or said anywhere."""
+    """Read from standard input as JSON; nothing of it is written or said anywhere, not even by an error about one that is wrong."""
 
-    query: str = Field("", max_length=8000)
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    query: str = Field("", repr=False, max_length=8000)
     """What stood after the question mark of a web address."""
-    hub_token: str = Field("", max_length=500)
-    access_key_id: str = Field("", max_length=200)
-    secret_access_key: str = Field("", max_length=500)
-    session_token: str = Field("", max_length=8000)
+    hub_token: str = Field("", repr=False, max_length=500)
+    access_key_id: str = Field("", repr=False, max_length=200)
+    secret_access_key: str = Field("", repr=False, max_length=500)
+    session_token: str = Field("", repr=False, max_length=8000)
 
 
 FailureKind = Literal[

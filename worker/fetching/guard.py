@@ -9,12 +9,16 @@ import httpcore
 
 from worker.fetching.addresses import Address
 from worker.fetching.failures import FetchFailed
+from worker.fetching.pace import Patience
+from worker.fetching.patient_stream import PatientStream
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
 """What is_global of one or another Python says wrongly (3.11.7 of the first)."""
+MACHINE_KEYS = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
+"""Where clouds hand out the machine's own keys at addresses that are not link-local: AWS, Alibaba, Oracle, Azure."""
 ADDRESSES_TRIED = 4
 
 
@@ -61,13 +65,13 @@ def is_public(address: IpAddress) -> bool:
     inner = _inner(address)
     if any(inner in network for network in NOT_PUBLIC) or (inner.version == 6 and inner.is_site_local):
         return False
-    return inner.is_global and not inner.is_multicast and not inner.is_reserved and not inner.is_unspecified
+    return is_not_dangerous(inner) and inner.is_global and not inner.is_reserved
 
 
 def is_not_dangerous(address: IpAddress) -> bool:
-    """What an administrator can open at all: never link-local, where clouds answer with the machine's own keys."""
+    """What an administrator can open at all: never link-local or another place where clouds answer with the machine's own keys."""
     inner = _inner(address)
-    return not (inner.is_link_local or inner.is_multicast or inner.is_unspecified)
+    return not (inner.is_link_local or inner.is_multicast or inner.is_unspecified or inner in MACHINE_KEYS)
 
 
 def _inner(address: IpAddress) -> IpAddress:
@@ -96,8 +100,8 @@ def _forbidden(host: str) -> FetchFailed:
 class GuardedBackend(httpcore.NetworkBackend):
     """Opens httpcore's connections: to addresses that were checked a moment ago, and to no other. TLS still asks for the name."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard, self._plain = guard, httpcore.SyncBackend()
+    def __init__(self, guard: Guard, *, patience: Patience) -> None:
+        self._guard, self._patience, self._plain = guard, patience, httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -110,7 +114,8 @@ class GuardedBackend(httpcore.NetworkBackend):
         failure: Exception | None = None
         for address in self._guard.addresses(host, port):
             try:
-                return self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                return PatientStream(stream, patience=self._patience)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         assert failure is not None

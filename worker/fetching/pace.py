@@ -1,4 +1,4 @@
-"""Whether a body still comes: a server that sends a byte now and then holds a worker for ever."""
+"""Whether something still comes: a server that sends a byte now and then holds a worker for ever."""
 
 import time
 from collections.abc import Callable
@@ -21,3 +21,18 @@ class Pace:
         is_slow = self._bytes < LEAST_BYTES_PER_SECOND * passed
         self._since, self._bytes = self._clock(), 0
         return is_slow
+
+
+class Patience:
+    """For what is of use only as a whole, however it drips: the head of an answer, the frame of a chunk."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self.renew()
+
+    def renew(self) -> None:
+        self._until = self._clock() + self._seconds
+
+    @property
+    def left(self) -> float:
+        return self._until - self._clock()

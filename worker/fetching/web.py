@@ -3,7 +3,7 @@
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,7 +15,7 @@ from worker.contract.fetching import MAX_REDIRECTS
 from worker.fetching.addresses import Address
 from worker.fetching.failures import BrokenOff, FetchFailed
 from worker.fetching.guard import Guard, GuardedBackend
-from worker.fetching.pace import Pace
+from worker.fetching.pace import Pace, Patience
 
 REDIRECTS = (301, 302, 303, 307, 308)
 LATER = (429, 500, 502, 503, 504)
@@ -72,10 +72,11 @@ class Answer:
 
 class Web:
     def __init__(self, guard: Guard, *, silence_seconds: float) -> None:
-        self._guard = guard
+        self._guard, self._patience = guard, Patience(silence_seconds)
         self._timeout = {"connect": CONNECT_SECONDS, "read": silence_seconds, "write": silence_seconds, "pool": CONNECT_SECONDS}
         # httpcore itself never looks at HTTP_PROXY and the like: a proxy would resolve names behind the guard's back.
-        self._pool = httpcore.ConnectionPool(ssl_context=_tls(), network_backend=GuardedBackend(guard), max_connections=2)
+        backend = GuardedBackend(guard, patience=self._patience)
+        self._pool = httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend, max_connections=2)
 
     def close(self) -> None:
         self._pool.close()
@@ -106,15 +107,22 @@ class Web:
         try:
             with self._pool.stream("GET", address.url, headers=list(sent.items()), extensions={"timeout": self._timeout}) as got:
                 heard = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in got.headers}
-                yield Answer(address, got.status, heard, got.iter_stream())
+                yield Answer(address, got.status, heard, self._renewing(got.iter_stream()))
         except httpcore.ConnectError as error:
             raise _not_connected(address, error) from None
         except (httpcore.ReadTimeout, httpcore.WriteTimeout, httpcore.PoolTimeout):
-            raise BrokenOff(f"{address.host} said nothing for {self._timeout['read']:.0f} seconds") from None
+            raise BrokenOff(f"{address.host} said nothing of use for {self._timeout['read']:.0f} seconds") from None
         except httpcore.ConnectTimeout:
             raise BrokenOff(f"{address.host} did not answer within {CONNECT_SECONDS:.0f} seconds") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError):
             raise BrokenOff(f"the connection to {address.host} broke") from None
+
+    def _renewing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """How much of a body is enough, its reader says; here only that something of it comes."""
+        self._patience.renew()
+        for chunk in chunks:
+            yield chunk
+            self._patience.renew()
 
 
 def raise_for(answer: Answer) -> None:

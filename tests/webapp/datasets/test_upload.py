@@ -16,12 +16,6 @@ from webapp.datasets.tasks import run_task
 URL = "/datasets/upload/"
 
 
-@pytest.fixture
-def alice(cast: Cast, client: Client) -> Client:
-    client.force_login(cast.alice)
-    return client
-
-
 def files_under(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
 

@@ -31,6 +31,8 @@ def session(user):
     return client.cookies["nibble_session"].value
 print(json.dumps({name: session(getattr(cast, name)) for name in ("alice", "bob", "charlie", "ada")}))
 """
+STORY = "from webapp.datasets.models import Upload\nimport json\nu = Upload.objects.get(pk=%r)\n"
+STORY += "print(json.dumps([u.name, u.size_bytes, u.offset_bytes, u.sha256, u.found_sha256, u.owner.name]))"
 TOKEN = "t" * 32
 PIECE = "application/offset+octet-stream"
 
@@ -136,3 +138,15 @@ class Sender:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def row(server: Server, where: str) -> list[object]:
+    return list(json.loads(server.python(STORY % identifier(where))))
+
+
+def identifier(where: str) -> str:
+    return where.rstrip("/").rpartition("/")[2]
+
+
+def file_of(server: Server, where: str) -> Path:
+    return server.data / "datasets" / "uploads" / identifier(where)

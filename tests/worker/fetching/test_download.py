@@ -137,6 +137,37 @@ def test_a_server_that_drips(bring: Bring, server: WebServer):
     assert failure.kind == "stalled"
 
 
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: ", b"x"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;extension=", b"x"),
+    ],
+    ids=["header", "hints", "chunk"],
+)
+def test_what_drips_around_a_body_is_given_up_too(
+    bring: Bring, server: WebServer, monkeypatch: pytest.MonkeyPatch, first: bytes, drop: bytes
+):
+    ended = threading.Event()
+
+    def drips(asked: Asked) -> None:
+        asked.wfile.write(first)
+        while not ended.wait(0.05):
+            asked.wfile.write(drop)
+
+    server.pages["/rows.jsonl"] = drips
+    monkeypatch.setattr("worker.fetching.download.FIRST_TRIES", 1)
+    stop = threading.Timer(10, ended.set)
+    stop.start()
+    failure = failure_of(bring(at(server), stall_seconds=0.5))
+    assert not ended.is_set(), "the server gave up, not the fetch"
+    stop.cancel()
+    ended.set()
+    assert failure.kind == "unreachable"
+    assert "said nothing of use" in failure.reason
+
+
 def test_pace_looks_at_each_window_alone():
     now = [0.0]
     pace = Pace(10, clock=lambda: now[0])

@@ -76,8 +76,10 @@ def test_addresses_of_the_internet_are(address: str):
 def test_nobody_opens_the_metadata_service():
     assert is_not_dangerous(ip_address("127.0.0.1"))
     assert is_not_dangerous(ip_address("fd00::1"))
-    for address in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::"):
+    elsewhere = ("fd00:ec2::254", "100.100.100.200", "::ffff:100.100.100.200", "192.0.0.192", "168.63.129.16")
+    for address in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::", *elsewhere):
         assert not is_not_dangerous(ip_address(address)), address
+        assert not is_public(ip_address(address)), address
 
 
 def kind_of(report: FetchReport) -> str:

@@ -13,7 +13,7 @@ from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion
 from webapp.datasets.views.reading import dataset_of, detail_page, list_page
 from webapp.datasets.views.writing import own_dataset
 
-SECRETS = ("secret_access_key", "session_token", "access_key_id", "address")
+SECRETS = ("secret_access_key", "session_token", "access_key_id", "address", "endpoint")
 
 
 @sensitive_post_parameters(*SECRETS)
@@ -33,13 +33,14 @@ def dataset_fetch(request: HttpRequest, kind: str) -> HttpResponse:
 @require_safe
 def fetch_progress(request: HttpRequest, pk: int) -> HttpResponse:
     """What the dataset's page asks every second while it waits: the progress, or load anew."""
-    version = _fetched(dataset_of(request, pk))
+    dataset = dataset_of(request, pk)
+    version = _fetched(dataset)
     fetch = fetch_of(version) if version else None
     if fetch is None or fetch.state not in (DatasetTask.State.WAITING, DatasetTask.State.RUNNING):
         response = HttpResponse(status=204)
         response.headers["HX-Refresh"] = "true"
         return response
-    return render(request, "datasets/_fetching.html", {"fetch": fetch, "version": version, "dataset": dataset_of(request, pk)})
+    return render(request, "datasets/_fetching.html", {"fetch": fetch, "version": version, "dataset": dataset})
 
 
 @sensitive_post_parameters(*SECRETS)
@@ -50,10 +51,9 @@ def dataset_fetch_again(request: HttpRequest, pk: int) -> HttpResponse:
     if version is None:
         raise Http404("Nothing of this dataset was fetched, or it is here already.")
     form = _form(request, version.recipe["source"]["kind"])
-    form.fields["name"].required = False
     if not form.is_valid():
         return detail_page(request, dataset, fetch_form=form, status=422)
-    fetch_again(version, form.source, secrets=form.secrets)
+    fetch_again(version, form.source, secrets=form.secrets, by=user_of(request))
     return redirect("dataset-detail", pk=dataset.pk)
 
 

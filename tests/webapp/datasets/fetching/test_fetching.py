@@ -10,51 +10,17 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.cast import Cast
-from tests.seaweed import ACCESS_KEY, SECRET_KEY, SeaweedServer, put
-from tests.servers import running
+from tests.webapp.datasets.fetching.fetches import ask, run
 from tests.webapp.datasets.files import chats
-from tests.worker.fetching.conftest import authority, server  # noqa: F401
-from tests.worker.fetching.hub_server import COMMIT, TOKEN, put_dataset
 from tests.worker.fetching.web_server import WebServer, redirect, whole
-from webapp.datasets.fetching import FETCH, forget_secrets, run_fetch, start_fetch
-from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion, FetchSecret, OpenHost
+from webapp.datasets.fetching import FETCH, run_fetch, start_fetch
+from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion, FetchSecret
 from webapp.datasets.runners import RUNNERS
 from webapp.datasets.tasks import run_task
 from worker.contract.dataset_tasks import Progress
 from worker.contract.fetching import FetchSecrets, WebAddress
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-def alice(cast: Cast, client: Client) -> Client:
-    client.force_login(cast.alice)
-    return client
-
-
-@pytest.fixture
-def opened(cast: Cast, server: WebServer) -> WebServer:  # noqa: F811
-    OpenHost.objects.create(name=f"localhost:{server.server_port}", opened_by=cast.ada)
-    return server
-
-
-def newest() -> DatasetVersion:
-    return DatasetVersion.objects.latest("pk")
-
-
-def run(version: DatasetVersion) -> DatasetTask:
-    """What the CPU worker does when it is rung."""
-    task = version.tasks.get(kind=FETCH)
-    run_task(task.pk, runners=RUNNERS)
-    task.refresh_from_db()
-    return task
-
-
-def ask(client: Client, kind: str, **fields: str) -> DatasetVersion:
-    reply = client.post(f"/datasets/fetch/{kind}/", fields)
-    assert reply.status_code == 302, reply.content.decode()
-    assert reply["Location"] == f"/datasets/{newest().dataset_id}/"
-    return newest()
 
 
 def test_an_address_becomes_a_dataset(alice: Client, opened: WebServer):
@@ -73,21 +39,6 @@ def test_an_address_becomes_a_dataset(alice: Client, opened: WebServer):
     assert opened.asked[0][0] == "/files/chats.jsonl?key=s3cret"
     assert not FetchSecret.objects.exists()
     assert "s3cret" not in json.dumps([version.recipe, task.params, task.result])
-
-
-def test_secrets_are_stored_encrypted_and_go_with_the_fetch(alice: Client, cast: Cast):
-    from django.db import connection
-
-    secrets = FetchSecrets(access_key_id="a", secret_access_key="canary")
-    version = start_fetch(WebAddress(address="https://data.example.org/a"), secrets=secrets, name="x", owner=cast.alice)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT sealed FROM datasets_fetchsecret")
-        assert "canary" not in str(cursor.fetchall())
-    forget_secrets()
-    assert FetchSecret.objects.count() == 1, "it has not been fetched yet"
-    version.tasks.update(state="failed")
-    forget_secrets()
-    assert not FetchSecret.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -165,94 +116,6 @@ def test_the_same_name_takes_a_failed_fetch_up(alice: Client, opened: WebServer)
     assert taken.status_code == 409, "it has not failed yet"
     run(version)
     assert ask(alice, "https", address=opened.url("localhost", "/b.jsonl"), name="chats") == version
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields", "word"),
-    [
-        ("https", {"address": ""}, "required"),
-        ("https", {"address": "ftp://example.org/a"}, "begins with https"),
-        ("https", {"address": "https://user:secret@example.org/a"}, "user name and password"),
-        ("https", {"address": "http://example.org/a"}, "Use https"),
-        ("https", {"address": "https://[::1"}, "begins with https"),
-        ("hub", {"dataset": "../../etc"}, "owner/name"),
-        ("hub", {"dataset": "a/b/c"}, "owner/name"),
-        ("s3", {"address": "bucket/key"}, "s3://bucket/key"),
-        ("s3", {"address": "s3://bucket/"}, "s3://bucket/key"),
-        ("s3", {"address": "s3://b!/key"}, "cannot be one"),
-        ("s3", {"address": "s3://bucket/key", "access_key_id": "a"}, "both keys"),
-        ("s3", {"address": "s3://bucket/key", "region": "../x"}, "cannot be one"),
-        ("s3", {"address": "s3://bucket/key", "endpoint": "http://127.0.0.1:9000"}, "Use https"),
-    ],
-)
-def test_wrong_wishes_are_said_at_the_form(alice: Client, kind: str, fields: dict[str, str], word: str):
-    before = Dataset.objects.count()
-    reply = alice.post(f"/datasets/fetch/{kind}/", fields)
-    assert reply.status_code == 422
-    assert word in reply.content.decode()
-    assert Dataset.objects.count() == before
-
-
-def test_an_unknown_source_is_not_there(alice: Client):
-    assert alice.post("/datasets/fetch/ftp/", {}).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("kind", "word"), [("hub", "owner/name"), ("https", "Address of the file"), ("s3", "s3://bucket"), ("x", "Drop files")]
-)
-def test_every_source_is_a_link(alice: Client, kind: str, word: str):
-    assert word in alice.get(f"/datasets/?from={kind}").content.decode()
-
-
-def test_a_hub_dataset_with_the_users_token(alice: Client, cast: Cast, opened: WebServer, settings: Any):
-    settings.HF_ENDPOINT = opened.url("localhost", "")
-    put_dataset(opened, "team/chats", {"train.jsonl": chats(6), "test.jsonl": chats(2)}, gated=True)
-    version = ask(alice, "hub", dataset="https://huggingface.co/datasets/team/chats")
-    task = run(version)
-    assert "accept its conditions" in task.problem
-    stored = alice.post("/account/hub-token/", {"hub_token": TOKEN})
-    assert stored.status_code == 302
-    assert TOKEN not in alice.get("/account/").content.decode()
-    alice.post(f"/datasets/{version.dataset_id}/fetch-again/", {"dataset": "team/chats"})
-    assert run(version).problem == ""
-    version.refresh_from_db()
-    assert version.recipe["commit"] == COMMIT
-    assert [(file.name, file.split) for file in version.files.all()] == [("train.jsonl", "train"), ("test.jsonl", "test")]
-    assert (version.state, version.rows) == ("ready", 8)
-
-
-def test_a_hub_dataset_with_several_parts_asks_which(alice: Client, opened: WebServer, settings: Any):
-    settings.HF_ENDPOINT = opened.url("localhost", "")
-    card = {"configs": [{"config_name": name, "data_files": f"{name}.jsonl"} for name in ("en", "de")]}
-    put_dataset(opened, "team/chats", {"en.jsonl": chats(3), "de.jsonl": chats(4)}, card=card)
-    version = ask(alice, "hub", dataset="team/chats")
-    assert "Name the configuration: en, de." in run(version).problem
-    alice.post(f"/datasets/{version.dataset_id}/fetch-again/", {"dataset": "team/chats", "config": "de"})
-    run(version)
-    version.refresh_from_db()
-    assert version.rows == 4
-
-
-def test_an_object_of_s3(alice: Client, cast: Cast, tmp_path: Path):
-    folder = tmp_path / "seaweed"
-    folder.mkdir()
-    store = SeaweedServer(folder)
-    with running(store):
-        put(store, "data")
-        put(store, "data/chats.jsonl", chats(4))
-        OpenHost.objects.create(name=f"127.0.0.1:{store.port}")
-        fields = {"address": "s3://data/chats.jsonl", "endpoint": store.url, "access_key_id": ACCESS_KEY}
-        version = ask(alice, "s3", secret_access_key="wrong", **fields)
-        task = run(version)
-        assert "The secret key does not belong to the access key." in task.problem
-        assert not FetchSecret.objects.exists()
-        page = alice.get(f"/datasets/{version.dataset_id}/").content.decode()
-        assert "wrong" not in page.split("<main")[1].replace("field wrong", "")
-        alice.post(f"/datasets/{version.dataset_id}/fetch-again/", {"secret_access_key": SECRET_KEY, **fields})
-        assert run(version).problem == ""
-    version.refresh_from_db()
-    assert (version.state, version.rows) == ("ready", 4)
-    assert SECRET_KEY not in json.dumps([version.recipe, *DatasetTask.objects.values_list("params", "result")])
 
 
 def test_progress_is_seen_and_one_dataset_is_fetched_at_a_time(alice: Client, cast: Cast):
