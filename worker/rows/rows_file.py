@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from worker.contract.dataset import RowFormat
 from worker.rows.canonical import as_canonical, asked_of, from_canonical
 from worker.rows.errors import FileRefused
 from worker.rows.row import Row
+from worker.rows.whole_files import WholeFile
 
 ROWS_A_GROUP = 4096
 GROUP_BYTES = 8 * 2**20
@@ -112,15 +113,18 @@ class Columns:
 
 
 @dataclass
-class RowsWriter:
-    """Writes groups as they fill. The file is complete once the writer is closed without an error."""
+class RowsWriter(WholeFile):
+    """Writes groups as they fill."""
 
-    path: Path
     format: RowFormat
     rows: int = 0
     _kept: list[Stored] = field(default_factory=list)
     _bytes: int = 0
-    _writer: Any = None
+    schema = SCHEMA
+    options = MappingProxyType({"compression_level": 1, "use_dictionary": ["split"]})
+
+    def metadata(self) -> dict[str, str]:
+        return {"format": self.format}
 
     def add(self, item: Stored) -> None:
         self._kept.append(item)
@@ -132,29 +136,13 @@ class RowsWriter:
     def add_batch(self, batch: pa.RecordBatch) -> None:
         """Rows that are in the file's own columns already; one group."""
         self._flush()
-        self._open().write_batch(batch)
+        self._writer.write_batch(batch)
         self.rows += batch.num_rows
 
     def _flush(self) -> None:
         if self._kept:
-            self._open().write_batch(as_batch(self._kept))
+            self._writer.write_batch(as_batch(self._kept))
         self._kept, self._bytes = [], 0
-
-    def _open(self) -> Any:
-        if self._writer is None:
-            schema = SCHEMA.with_metadata({b"format": self.format.encode()})
-            self._writer = pq.ParquetWriter(self.path, schema, compression="zstd", compression_level=1, use_dictionary=["split"])
-        return self._writer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self._flush()
-            self._open()
-        if self._writer is not None:
-            self._writer.close()
 
 
 def as_batch(items: Sequence[Stored]) -> pa.RecordBatch:
