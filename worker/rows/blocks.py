@@ -23,12 +23,13 @@ from worker.rows.findings import Finding, as_problems
 from worker.rows.notes import Notes
 from worker.rows.plain_chats import Plain, plain_or_parsed
 from worker.rows.row import Row
-from worker.rows.rows_file import GROUP_BYTES, ROWS_A_GROUP, Columns
+from worker.rows.rows_file import Columns
 from worker.rows.secrets import Private, private_parts, suspects
 from worker.rows.shapes import WORDS, reader_of
 from worker.rows.shown import escaped
 from worker.rows.sources import Block, Fault, Value
 from worker.rows.sources.jsonl import LineBlock
+from worker.rows.whole_files import GROUP_BYTES, ROWS_A_GROUP
 
 TEXT_CHARS = 400
 Read = Callable[[dict[str, Any]], Row]

@@ -1,6 +1,5 @@
 """The short columns of a rows file as arrays: what decides which rows go where, without the rows themselves."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,47 +7,49 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-Digests = npt.NDArray[np.void]
+from worker.rows.whole_files import batches_of
+
+Words = npt.NDArray[np.uint64]
+"""(rows, words): a digest is two, `asked` is one."""
+Places = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Keys:
-    """One entry a row: 16 bytes, 8 bytes, and the name of its split."""
-
-    digest: npt.NDArray[np.uint64]
-    """(rows, 2)"""
-    asked: npt.NDArray[np.uint64]
-    split: npt.NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.asked)
+def words_of(path: Path, *, column: str) -> Words:
+    """Of the whole file: 16 bytes a row for the digests, 8 for `asked`."""
+    metadata = pq.read_metadata(path)
+    width = pq.read_schema(path).field(column).type.byte_width // 8
+    found, start = np.empty((metadata.num_rows, width), np.uint64), 0
+    for batch in batches_of(path, columns=[column]):
+        found[start : start + batch.num_rows] = words_in(batch.column(column), width=width)
+        start += batch.num_rows
+    return found
 
 
-def keys_of(path: Path) -> Keys:
-    """24 bytes a row and a little more: 20 million rows take half a gigabyte."""
-    table = pq.read_table(path, columns=["digest", "asked", "split"])
-    return Keys(
-        digest=_numbers(table.column("digest"), width=16).reshape(-1, 2),
-        asked=_numbers(table.column("asked"), width=8),
-        split=np.asarray(table.column("split").to_pylist(), dtype=np.str_),
-    )
+def words_in(column: pa.Array, *, width: int) -> Words:
+    """A column of fixed bytes as numbers of 64 bits. It may begin in the middle of its buffer."""
+    start = column.offset * width
+    return np.frombuffer(column.buffers()[1], np.uint64)[start : start + len(column) * width].reshape(-1, width)
 
 
-def _numbers(column: pa.ChunkedArray, *, width: int) -> npt.NDArray[np.uint64]:
-    parts = [_chunk(chunk, width=width) for chunk in column.chunks]
-    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+def splits_of(path: Path) -> pa.ChunkedArray:
+    """The name of each row's split."""
+    return pa.chunked_array([batch.column("split").cast(pa.string()) for batch in batches_of(path, columns=["split"])], pa.string())
 
 
-def _chunk(chunk: pa.Array, *, width: int) -> npt.NDArray[np.uint64]:
-    """A chunk may begin in the middle of its buffer."""
-    data = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
-    return data[chunk.offset * width : (chunk.offset + len(chunk)) * width].view(np.uint64)
+def in_runs(words: Words) -> tuple[Places, npt.NDArray[np.bool_]]:
+    """The order that brings equal keys together, each run in the order of the rows; and which places of it begin a run."""
+    order = np.lexsort(words.T)
+    begins = np.zeros(len(words), dtype=bool)
+    begins[:1] = True
+    for word in words.T:
+        ordered = word[order]
+        begins[1:] |= ordered[1:] != ordered[:-1]
+    return order, begins
 
 
-def first_of_each(digest: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+def first_of_each(words: Words) -> npt.NDArray[np.bool_]:
     """True for the first of each group of equal rows."""
-    order = np.lexsort((digest[:, 1], digest[:, 0]))  # stable: equal rows keep their order
-    ordered = digest[order]
-    is_first = np.ones(len(digest), dtype=bool)
-    is_first[order[1:]] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    order, begins = in_runs(words)
+    is_first = np.empty(len(words), dtype=bool)
+    is_first[order] = begins
     return is_first

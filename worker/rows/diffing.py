@@ -3,22 +3,22 @@
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow.compute as pc
 
 from worker.contract.derived import MOST_SHOWN, DiffReport, DiffTask, RowChange
-from worker.rows.columns_of_file import keys_of
-
-Places = npt.NDArray[np.int64]
+from worker.rows.columns_of_file import Places, Words, in_runs, splits_of, words_of
+from worker.rows.rows_file import count_rows
 
 
 def diff(task: DiffTask, *, folder: Path) -> DiffReport:
-    before, after = keys_of(folder / task.before), keys_of(folder / task.after)
-    kept_before, kept_after = _paired(_occurrences(before.digest), _occurrences(after.digest))
-    removed, added = _others(len(before), kept_before), _others(len(after), kept_after)
-    changed_before, changed_after = _paired(_occurrences(before.asked[removed, None]), _occurrences(after.asked[added, None]))
+    before, after = folder / task.before, folder / task.after
+    kept_before, kept_after = _paired(words_of(before, column="digest"), words_of(after, column="digest"))
+    removed, added = _others(count_rows(before), kept_before), _others(count_rows(after), kept_after)
+    asked = words_of(before, column="asked")[removed], words_of(after, column="asked")[added]
+    changed_before, changed_after = _paired(*asked)
     changed = removed[changed_before], added[changed_after]
     removed, added = np.setdiff1d(removed, changed[0]), np.setdiff1d(added, changed[1])
-    is_moved = before.split[kept_before] != after.split[kept_after]
+    is_moved = pc.not_equal(splits_of(before).take(kept_before), splits_of(after).take(kept_after)).to_numpy()
     moved = kept_before[is_moved], kept_after[is_moved]
     return DiffReport(
         kept=len(kept_before),
@@ -33,24 +33,17 @@ def diff(task: DiffTask, *, folder: Path) -> DiffReport:
     )
 
 
-def _occurrences(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
-    """Each key with how often it stood before: the second of two equal rows is told apart from the first."""
-    order = np.lexsort(keys.T[::-1])
-    ordered = keys[order]
-    begins = np.ones(len(keys), dtype=bool)
-    begins[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
-    starts = np.flatnonzero(begins)
-    times = np.empty(len(keys), dtype=np.uint64)
-    times[order] = np.arange(len(keys)) - np.repeat(starts, np.diff([*starts, len(keys)]))
-    both = np.column_stack([keys, times])
-    return both.view([(f"f{column}", np.uint64) for column in range(both.shape[1])])[:, 0]
-
-
-def _paired(one: npt.NDArray[np.void], other: npt.NDArray[np.void]) -> tuple[Places, Places]:
-    """Places of what is in both, in the order of the second."""
-    _, here, there = np.intersect1d(one, other, assume_unique=True, return_indices=True)
-    order = np.argsort(there)
-    return here[order], there[order]
+def _paired(one: Words, other: Words) -> tuple[Places, Places]:
+    """Places of equal keys, the first in the one with the first in the other and so on; in the order of the other."""
+    order, begins = in_runs(np.concatenate([one, other]))
+    runs, starts = np.cumsum(begins) - 1, np.flatnonzero(begins)
+    is_other = order >= len(one)
+    ones, others = (np.bincount(runs[side], minlength=len(starts)) for side in (~is_other, is_other))
+    times_before = np.arange(len(order)) - starts[runs] - np.where(is_other, ones[runs], 0)  # a run has those of the one first
+    paired = order[times_before < np.minimum(ones, others)[runs]]
+    here, there = paired[paired < len(one)], paired[paired >= len(one)] - len(one)
+    by_other = np.argsort(there)
+    return here[by_other], there[by_other]
 
 
 def _others(count: int, places: Places) -> Places:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worker.contract.row_warnings import WarningKind
+from worker.rows.columns_of_file import words_in
 from worker.rows.equal_keys import Keyed, Places, firsts, sorted_shares
 from worker.rows.findings import repeated_problems
 from worker.rows.rows_file import NOTHING_ASKED, TRAIN
@@ -72,7 +73,7 @@ def _told(
 
 def _digests(path: Path) -> Iterator[Keyed]:
     for place, batch in _read(path, ["digest", "file", "line"]):
-        words = _words(batch.column("digest"), width=2)
+        words = words_in(batch.column("digest"), width=2)
         yield Keyed(words[:, 0].copy(), place, (words[:, 1].copy(), *_numbers(batch)))
 
 
@@ -80,7 +81,7 @@ def _asked(path: Path) -> Iterator[Keyed]:
     """Rows that ask nothing, so that all of them would be equal, are passed over."""
     nothing = [np.frombuffer(digest, np.uint64)[0] for digest in NOTHING_ASKED]
     for place, batch in _read(path, ["asked", "file", "line", "split"]):
-        keys = _words(batch.column("asked"), width=1)[:, 0].copy()
+        keys = words_in(batch.column("asked"), width=1)[:, 0].copy()
         is_train = pc.equal(batch.column("split").cast(pa.string()), TRAIN).to_numpy(zero_copy_only=False)
         yield Keyed(keys, place, (is_train, *_numbers(batch))).only(~np.isin(keys, nothing))
 
@@ -95,9 +96,3 @@ def _read(path: Path, columns: list[str]) -> Iterator[tuple[Places, Any]]:
 
 def _numbers(batch: Any) -> tuple[npt.NDArray[Any], ...]:
     return tuple(batch.column(name).to_numpy() for name in ("file", "line"))
-
-
-def _words(column: Any, *, width: int) -> npt.NDArray[np.uint64]:
-    """A column of fixed bytes as numbers of 64 bits."""
-    start = column.offset * width
-    return np.frombuffer(column.buffers()[1], np.uint64)[start : start + len(column) * width].reshape(-1, width)

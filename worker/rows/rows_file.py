@@ -1,15 +1,12 @@
-"""The rows file: the usable rows of a dataset version in one Parquet file, which pages, statistics and the trainer read.
-
-Row groups are small (ROWS_A_GROUP or GROUP_BYTES), so that any page of millions of rows is one short read.
-"""
+"""The rows file: the usable rows of a dataset version in one Parquet file, which pages, statistics and the trainer read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +19,8 @@ from worker.contract.dataset import RowFormat
 from worker.rows.canonical import as_canonical, asked_of, from_canonical
 from worker.rows.errors import FileRefused
 from worker.rows.row import Row
+from worker.rows.whole_files import GROUP_BYTES, ROWS_A_GROUP, WholeFile, batches_of
 
-ROWS_A_GROUP = 4096
-GROUP_BYTES = 8 * 2**20
 SAMPLED_GROUPS = 16
 TRAIN = "train"
 SCHEMA = pa.schema(
@@ -112,49 +108,29 @@ class Columns:
 
 
 @dataclass
-class RowsWriter:
-    """Writes groups as they fill. The file is complete once the writer is closed without an error."""
+class RowsWriter(WholeFile):
+    """Rows one by one or in batches, not both."""
 
-    path: Path
     format: RowFormat
-    rows: int = 0
-    _kept: list[Stored] = field(default_factory=list)
-    _bytes: int = 0
-    _writer: Any = None
+    _items: list[Stored] = field(default_factory=list, init=False)
+    _item_bytes: int = field(default=0, init=False)
+    schema = SCHEMA
+    options = MappingProxyType({"compression_level": 1, "use_dictionary": ["split"]})
+
+    def metadata(self) -> dict[str, str]:
+        return {"format": self.format}
 
     def add(self, item: Stored) -> None:
-        self._kept.append(item)
-        self._bytes += len(item.row) + len(item.extra)
-        self.rows += 1
-        if len(self._kept) >= ROWS_A_GROUP or self._bytes >= GROUP_BYTES:
+        self._items.append(item)
+        self._item_bytes += len(item.row) + len(item.extra)
+        if len(self._items) >= ROWS_A_GROUP or self._item_bytes >= GROUP_BYTES:
             self._flush()
-
-    def add_batch(self, batch: pa.RecordBatch) -> None:
-        """Rows that are in the file's own columns already; one group."""
-        self._flush()
-        self._open().write_batch(batch)
-        self.rows += batch.num_rows
 
     def _flush(self) -> None:
-        if self._kept:
-            self._open().write_batch(as_batch(self._kept))
-        self._kept, self._bytes = [], 0
-
-    def _open(self) -> Any:
-        if self._writer is None:
-            schema = SCHEMA.with_metadata({b"format": self.format.encode()})
-            self._writer = pq.ParquetWriter(self.path, schema, compression="zstd", compression_level=1, use_dictionary=["split"])
-        return self._writer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self._flush()
-            self._open()
-        if self._writer is not None:
-            self._writer.close()
+        items, self._items, self._item_bytes = self._items, [], 0
+        if items:
+            self.add_batch(as_batch(items))
+        super()._flush()
 
 
 def as_batch(items: Sequence[Stored]) -> pa.RecordBatch:
@@ -204,9 +180,8 @@ def count_rows(path: Path) -> int:
 
 def read_rows_file(path: Path) -> Iterator[FiledRow]:
     """All rows in their order; one group in memory at a time."""
-    file, format = _opened(path), format_of(path)
-    number = 0
-    for batch in file.iter_batches(batch_size=ROWS_A_GROUP, columns=["row", "split"]):
+    format, number = format_of(path), 0
+    for batch in batches_of(path, columns=["row", "split"]):
         for raw, split in zip(batch.column("row"), batch.column("split"), strict=True):
             number += 1
             yield FiledRow(number, from_canonical(orjson.loads(raw.as_py()), format=format), split.as_py())

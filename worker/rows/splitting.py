@@ -1,24 +1,25 @@
 """Which rows are held out: whole groups of rows that ask the same, in proportion where a column is to be kept in balance."""
 
+from array import array
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-import pyarrow.parquet as pq
 
 from worker.contract.derived import Split
-from worker.rows.columns_of_file import Keys
+from worker.rows.columns_of_file import Words
+from worker.rows.whole_files import batches_of
 
 
 class CannotSplit(Exception):
     """The sentence for the page."""
 
 
-def held_out(keys: Keys, *, split: Split, path: Path) -> npt.NDArray[np.bool_]:
+def held_out(asked: Words, *, split: Split, path: Path) -> npt.NDArray[np.bool_]:
     """As many rows as asked for, or a few more where the last group has several; at least one stays on each side."""
-    rows = len(keys)
+    rows = len(asked)
     count = split.count if split.count is not None else max(1, round(rows * float(split.share or 0)))
     if count >= rows:
         raise CannotSplit(f"There are {rows:,} rows: at most {rows - 1:,} of them can be held out.")
@@ -26,7 +27,7 @@ def held_out(keys: Keys, *, split: Split, path: Path) -> npt.NDArray[np.bool_]:
     random = np.random.default_rng(split.seed)
     strata = _strata(path, column=split.stratify_by) if split.stratify_by else {"": np.arange(rows)}
     for wanted, places in zip(_shares([len(places) for places in strata.values()], count=count), strata.values(), strict=True):
-        _choose(places, wanted=wanted, asked=keys.asked, chosen=chosen, random=random)
+        _choose(places, wanted=wanted, asked=asked[:, 0], chosen=chosen, random=random)
     if chosen.all():
         raise CannotSplit("All rows ask the same, so they cannot be on two sides.")
     return chosen
@@ -58,12 +59,12 @@ def _shares(sizes: list[int], *, count: int) -> list[int]:
 
 def _strata(path: Path, *, column: str) -> dict[str, npt.NDArray[np.int64]]:
     """Places of the rows with each value of the column; a row without it is a value of its own."""
-    found: dict[str, list[int]] = defaultdict(list)
+    found: dict[str, array[int]] = defaultdict(lambda: array("q"))
     place = 0
-    for batch in pq.ParquetFile(path).iter_batches(columns=["extra"]):
+    for batch in batches_of(path, columns=["extra"]):
         for extra in batch.column("extra").to_pylist():
             found[str(orjson.loads(extra).get(column))].append(place)
             place += 1
     if set(found) == {"None"}:
         raise CannotSplit(f"No row has a column {column}, so it cannot be kept in balance.")
-    return {value: np.asarray(places) for value, places in found.items()}
+    return {value: np.frombuffer(places, np.int64) for value, places in found.items()}

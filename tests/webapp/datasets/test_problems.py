@@ -14,7 +14,7 @@ from webapp.datasets.listed_problems import AskedProblems, harmless, problems_pa
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.scanning import Cursor
 from webapp.datasets.store import staged
-from worker.contract.rows_report import RowProblem
+from worker.rows.findings import Finding, as_problems
 from worker.rows.problems_file import ProblemsWriter
 
 BAD, WARNED = 120, 70
@@ -25,17 +25,16 @@ def version(cast: Cast, tmp_path: Path) -> DatasetVersion:
     """One row that can be used; 120 that cannot, of two kinds; 70 warnings. Texts begin like formulas and hold markup."""
     version = give_rows(cast.version, [{"text": "fine"}])
     path = tmp_path / "problems"
+    reason = "=cmd|' /C calc'!A0 <script>alert(1)</script>"
+    bad = [
+        Finding(0, line, kind, reason, "", "messages[0]", "<img src=x>", b"=1+1 row %d\r\n" % line)
+        for line in range(1, BAD + 1)
+        for kind in (("not_json" if line % 3 else "wrong_role"),)
+    ]
+    warned = [Finding(0, line, "bad_text", "Looks odd.", "", raw=b"warned", is_warning=True) for line in range(1, WARNED + 1)]
     with ProblemsWriter(path) as writer:
-        for line in range(1, BAD + 1):
-            about = {
-                "line": line,
-                "reason": "=cmd|' /C calc'!A0 <script>alert(1)</script>",
-                "column": "messages[0]",
-                "text": "<img src=x>",
-            }
-            writer.add(RowProblem(kind="not_json" if line % 3 else "wrong_role", **about), raw=b"=1+1 row %d\r\n" % line)
-        for line in range(1, WARNED + 1):
-            writer.add(RowProblem(kind="bad_text", line=line, reason="Looks odd."), is_warning=True, raw=b"warned")
+        writer.add_batch(as_problems(bad))
+        writer.add_batch(as_problems(warned))
     with staged(path) as file:
         file.settle()
     report = {**(version.report or {}), "bad_rows": BAD, "problem_counts": {"not_json": 80, "wrong_role": 40}}

@@ -1,5 +1,6 @@
 """What a dataset file is told to be: its rows, its problems with line number, reason and fix, or why it is refused whole."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.worker.rows.checks import check_dataset, check_rows
-from worker.contract.dataset_tasks import CheckTask, SourceFile
+from worker.contract.dataset_tasks import PROBLEMS_FILE, ROWS_FILE, CheckTask, SourceFile
 from worker.contract.rows_report import MAX_PROBLEMS, PREVIEW_CHARS, PREVIEW_ROWS, RowsReport
+from worker.rows.checking import check_files
 from worker.rows.sources.lines import LINE_LIMIT_BYTES
 
 GOOD = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}]}
@@ -144,6 +146,16 @@ def test_a_line_over_the_limit_is_skipped_and_the_next_one_read(tmp_path: Path) 
     assert (report.rows, report.bad_rows) == (2, 1)
     assert (report.problems[0].line, report.problems[0].kind) == (2, "line_too_long")
     assert report.preview[1].line == 3
+
+
+def test_a_file_that_breaks_off_leaves_no_rows_behind(tmp_path: Path) -> None:
+    rows = b"".join(b'{"text": "%s"}\n' % os.urandom(500).hex().encode() for _ in range(10_000))
+    (tmp_path / "source").write_bytes(gzip.compress(rows + b"no row\n" + rows, compresslevel=1)[:-1000])
+    task = CheckTask(files=(SourceFile(path="source", name="rows.jsonl.gz"),))
+    report = check_files(task, folder=tmp_path)
+    assert report.refusal is not None
+    assert report.refusal.kind == "damaged"
+    assert not {ROWS_FILE, PROBLEMS_FILE} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_line_at_the_limit_is_read(tmp_path: Path) -> None:
