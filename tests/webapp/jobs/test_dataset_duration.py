@@ -52,9 +52,8 @@ def test_it_is_what_new_job_says_for_the_same_choice(cast: Cast, version: Datase
     found = told(asked(alice, version))
     span = re.search(r"<dt>Time</dt><dd><b>(.*?)</b><small>(.*?)</small>", shown)
     assert span is not None
-    assert found.startswith(f"Duration {span[1]} in pool local {span[2]} ")
+    assert found.startswith(f"Duration QLoRA, one epoch {span[1]} in pool local {span[2]} ")
     assert "not measured yet in pool quiet " in found
-    assert "For QLoRA, one epoch." in found
 
 
 @pytest.mark.parametrize(("rows", "steps"), [(16, 3), (8, 5), (40, 1), (5000, 1)])
@@ -65,7 +64,7 @@ def test_it_follows_the_batch(cast: Cast, version: DatasetVersion, rows: int, st
     found = told(asked(signed_in(cast.alice), version, rows=rows))
     assert f"about {duration(seconds)} in pool local" in found
     thrice = told(asked(signed_in(cast.alice), version, rows=rows, epochs=3))
-    assert "For QLoRA, 3 epochs." in thrice
+    assert "Duration QLoRA, 3 epochs about" in thrice
 
 
 @pytest.mark.parametrize("rows", [1, 16, 4096, 4097, 4099, 10**6 + 3, 4096 * 4096])
@@ -81,12 +80,12 @@ def test_any_batch_of_the_field_is_one_of_the_contract(cast: Cast, rows: int) ->
 )
 def test_rows_decide_what_is_learned(cast: Cast, version: DatasetVersion, format: str, manner: str) -> None:
     DatasetVersion.objects.filter(pk=version.pk).update(format=format)
-    assert f"For {manner}, one epoch" in told(asked(signed_in(cast.alice), version))
+    assert f"Duration {manner}, one epoch" in told(asked(signed_in(cast.alice), version))
 
 
 def test_nothing_is_said_where_there_is_no_pool_or_no_count(cast: Cast, version: DatasetVersion) -> None:
     alice = signed_in(cast.alice)
-    assert told(asked(alice, version)).startswith("Duration not measured yet in pool local ")
+    assert told(asked(alice, version)).startswith("Duration QLoRA, one epoch not measured yet in pool local ")
     cast.worker.delete()
     cast.pool.delete()
     assert told(asked(alice, version)) == ""
