@@ -91,7 +91,7 @@ SHOTS = (
     Shot("dataset-pairs", "/datasets/{judged}/"),
     Shot("dataset-reading", "/datasets/{reading}/"),
     Shot("dataset-problems", "/datasets/{broken}/problems/"),
-    Shot("dataset-statistics", "/datasets/{dataset}/statistics/", wait_for="[data-line][aria-valuetext]"),
+    Shot("dataset-statistics", "/datasets/{dataset}/statistics/", wait_for=".batch small"),
     Shot("dataset-statistics-none", "/datasets/{broken}/statistics/"),
     Shot("dataset-tokens", "/datasets/{dataset}/as-the-model-sees-it/"),
     Shot("dataset-problem-kinds", "/datasets/{tools}/problems/"),

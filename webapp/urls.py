@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from webapp.health import healthz, readyz
 from webapp.jobs.views.comparison import compare, compare_table
+from webapp.jobs.views.duration import dataset_duration
 from webapp.overview import overview
 
 handler500 = "webapp.outages.answer_error"
@@ -14,6 +15,7 @@ urlpatterns = [
     path("", include("webapp.accounts.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("datasets/", include("webapp.tokenization.urls")),
+    path("datasets/<int:pk>/statistics/duration/", dataset_duration, name="dataset-duration"),
     path("models/", include("webapp.catalog.urls")),
     path("jobs/", include("webapp.jobs.urls")),
     path("compare/", compare, name="compare"),

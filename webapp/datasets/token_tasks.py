@@ -43,8 +43,15 @@ def render_rows(
     """Rows of any place in the file, in the order of their numbers. `chosen`: template and what is trained on. Raises TaskFailed."""
     if not version.rows_path.is_file():
         raise TaskFailed(NO_ROWS)
-    rows = [orjson.dumps(row).decode() for _, row in rows_numbered(version.rows_path, numbers)]
-    about = {"format": version.format, "rows": rows, "mask": mask, "most_pieces": SHOWN_PIECES}
+    found = list(rows_numbered(version.rows_path, numbers))
+    rows = [orjson.dumps(row).decode() for _, row in found]
+    about = {
+        "format": version.format,
+        "rows": rows,
+        "numbers": [number for number, _ in found],
+        "mask": mask,
+        "most_pieces": SHOWN_PIECES,
+    }
     with _folder(RenderTask.model_validate(chosen | about), tokenizer_sha256=tokenizer_sha256) as folder:
         return RenderReport.model_validate_json(run_in(folder, seconds=SHOWN_SECONDS))
 

@@ -1,5 +1,6 @@
 """How long a run will take, from the tokens a second that past runs of its kind were measured at; honest when there is none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,17 +117,35 @@ def tokens_a_row(version: DatasetVersion, *, model: BaseModel, spec: FinetuneSpe
 def time_range(
     spec: FinetuneSpec, *, steps: int | None, pool: WorkerPool, model: BaseModel, version: DatasetVersion
 ) -> TimeRange | None:
-    past = past_runs(spec, pool=pool, model=model)
-    if past is None or not steps:
-        return None
-    longest = spec.training.max_length
+    (found,) = time_ranges(spec, steps=steps, pools=[pool], model=model, version=version)
+    return found
+
+
+def time_ranges(
+    spec: FinetuneSpec, *, steps: int | None, pools: Sequence[WorkerPool], model: BaseModel, version: DatasetVersion
+) -> list[TimeRange | None]:
+    """One for each pool; None where no such run has ended."""
+    past = [past_runs(spec, pool=pool, model=model) if steps else None for pool in pools]
+    if not steps or not any(past):
+        return [None] * len(past)
+    rows = steps * spec.training.effective_batch
+    fewest, most, is_counted = _tokens_of_each(version, model=model, spec=spec)
+    return [_range(runs, tokens=(rows * fewest, rows * most), is_counted=is_counted) if runs else None for runs in past]
+
+
+def _tokens_of_each(version: DatasetVersion, *, model: BaseModel, spec: FinetuneSpec) -> tuple[float, float, bool]:
     fewest, most, is_counted = tokens_a_row(version, model=model, spec=spec)
     if isinstance(spec.objective, Sft) and spec.objective.packing:
-        fewest, most = 0.9 * longest, float(longest)  # rows are filled up to the max length
-    rows = steps * spec.training.effective_batch
+        longest = float(spec.training.max_length)
+        return 0.9 * longest, longest, is_counted  # rows are filled up to the max length
+    return fewest, most, is_counted
+
+
+def _range(past: PastRuns, *, tokens: tuple[float, float], is_counted: bool) -> TimeRange:
+    fewest, most = tokens
     return TimeRange(
-        shortest=past.beside + rows * fewest / past.fastest,
-        longest=past.beside + rows * most / past.slowest,
+        shortest=past.beside + fewest / past.fastest,
+        longest=past.beside + most / past.slowest,
         runs=past.runs,
         slowest=past.slowest,
         fastest=past.fastest,

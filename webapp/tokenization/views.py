@@ -9,8 +9,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from webapp.accounts.requests import user_of
 from webapp.datasets.models import DatasetTask
+from webapp.tokenization.batching import batch_in
 from webapp.tokenization.counting import begin_counting, counted_report, report_in, sample_in, task_of
-from webapp.tokenization.drawing import LIMIT, chart_of
+from webapp.tokenization.drawing import chart_of
 from webapp.tokenization.figures import BATCH_ROWS, EPOCHS, Figures, audit_of, batch_of, first_line, fits_of, told_of
 from webapp.tokenization.page import Asked, asked_of, choices_of, frame_of
 from webapp.tokenization.showing import shown_rows
@@ -18,7 +19,6 @@ from worker.contract.dataset_tasks import Progress
 from worker.contract.token_tasks import StatisticsReport
 
 COUNTING = (DatasetTask.State.WAITING, DatasetTask.State.RUNNING)
-MOST_ROWS_A_STEP, MOST_EPOCHS = 16_777_216, 1000.0
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -43,19 +43,9 @@ def dataset_batch(request: HttpRequest, pk: int) -> HttpResponse:
     report = counted_report(asked.version, model=asked.model, reading=asked.reading) if asked.model else None
     if report is None:
         return _reloaded()
-    max_length = int(_number(request, "max_length", least=1, most=LIMIT, otherwise=first_line(report)))
-    rows = int(_number(request, "rows", least=1, most=MOST_ROWS_A_STEP, otherwise=BATCH_ROWS))
-    epochs = _number(request, "epochs", least=0.01, most=MOST_EPOCHS, otherwise=EPOCHS)
-    batch = batch_of(report, max_length=max_length, rows=rows, epochs=epochs)
+    chosen = batch_in(request.GET.dict(), report=report)
+    batch = batch_of(report, max_length=chosen.max_length, rows=chosen.rows, epochs=chosen.epochs)
     return render(request, "tokenization/_batch.html", {"batch": batch, "report": report})
-
-
-def _number(request: HttpRequest, name: str, *, least: float, most: float, otherwise: float) -> float:
-    try:
-        given = float(request.GET.get(name, ""))
-    except ValueError:
-        return otherwise
-    return given if least <= given <= most else otherwise
 
 
 def _counted(asked: Asked) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class RenderTask(Tokenised):
     format: RowFormat
     rows: tuple[str, ...] = Field(min_length=1, max_length=MOST_ROWS)
     """Canonical JSON, as the rows file has it."""
+    numbers: tuple[int, ...] = ()
+    """Of each of them in the file, for sentences that name a row; 1, 2, 3 without."""
     mask: Mask | None = None
     """The rule that holds for every row of the version, once its statistics say so; else the first that holds for these."""
     most_pieces: int = Field(MOST_PIECES, ge=1, le=100_000)

@@ -20,7 +20,6 @@ from worker.qlora.bins import in_words as bins_in_words
 from worker.qlora.failures import RunFailed
 from worker.rows.errors import FileRefused, NoMaskRule
 from worker.rows.iterating import NumberedRow, read_rows
-from worker.rows.row import Row
 from worker.rows.rows_file import TRAIN
 from worker.rows.tokenizer import RowTokenizer
 from worker.rows.tokenizing import TokenizedRows, tokenize_rows
@@ -80,7 +79,7 @@ def prepare_data(path: Path, *, spec: FinetuneSpec, tokenizer: RowTokenizer) -> 
         from worker.qlora.preference.data import prepare_answers
 
         return prepare_answers(rows, problems, spec=spec, tokenizer=tokenizer)
-    tokenized = _tokenize([item.row for item in rows], format=rows[0].row.format, spec=spec, tokenizer=tokenizer)
+    tokenized = _tokenize(rows, spec=spec, tokenizer=tokenizer)
     if not tokenized.rows:
         raise _nothing_to_train(tokenized, max_length=spec.training.max_length)
     numbered = [Numbered(rows[place].line, tokens) for place, tokens in zip(tokenized.places, tokenized.rows, strict=True)]
@@ -125,14 +124,15 @@ def read_usable_rows(path: Path) -> tuple[list[NumberedRow], list[RowProblem]]:
     return rows, problems
 
 
-def _tokenize(rows: list[Row], *, format: RowFormat, spec: FinetuneSpec, tokenizer: RowTokenizer) -> TokenizedRows:
+def _tokenize(rows: list[NumberedRow], *, spec: FinetuneSpec, tokenizer: RowTokenizer) -> TokenizedRows:
     try:
         return tokenize_rows(
-            rows,
-            format=format,
+            [item.row for item in rows],
+            format=rows[0].row.format,
             tokenizer=tokenizer,
             max_length=spec.training.max_length,
             train_on=spec.data.train_on,
+            numbers=[item.line for item in rows],
         )
     except NoMaskRule as error:
         advice = "Choose “train on: whole rows” to train on every token, or a model whose chat template has generation markers."

@@ -11,7 +11,7 @@ from worker.contract.chat_templates import read_chat_template
 from worker.contract.dataset import ChatTemplate
 from worker.qlora.failures import RunFailed
 from worker.rows.errors import TokenizerUnusable
-from worker.rows.tokenizer import RowTokenizer, load_tokenizer, over
+from worker.rows.tokenizer import RowTokenizer, default_template, load_tokenizer, over
 
 PROBES = (
     "Hello world! It's  12.5 °C — naïve café, 東京 🚢.\n\n  def f(x):\n\treturn x ** 2\r\n",
@@ -50,7 +50,8 @@ def wrapped(tokenizer: Any) -> RowTokenizer:
             "The model's tokenizer is one that transformers runs in Python; rows need one that has a tokenizer.json.",
             advice="Save it once as a fast tokenizer: AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
         )
-    return over(tokenizer.backend_tokenizer, named=tokenizer.special_tokens_map, chat_template=tokenizer.chat_template)
+    template = default_template(tokenizer.chat_template)
+    return over(tokenizer.backend_tokenizer, named=tokenizer.special_tokens_map, chat_template=template)
 
 
 def agree(one: RowTokenizer, other: RowTokenizer) -> bool:

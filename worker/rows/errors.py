@@ -1,5 +1,7 @@
 """The refusals of this room: a file that cannot be used, a row that cannot, and rows that no mask rule fits."""
 
+from collections.abc import Sequence
+
 from worker.contract.rows_report import FileRefusal, ProblemKind, RefusalKind, RowProblem
 
 COLUMN_CHARS = 200
@@ -35,9 +37,12 @@ class RuleFailed(Exception):
         super().__init__(sentence)
         self.sentence, self.place = sentence, place
 
-    def after(self, rows: int) -> "RuleFailed":
-        """The same, with that many rows before."""
-        return self if self.place is None else RuleFailed(self.sentence, place=self.place + rows)
+    def after(self, rows: int, *, numbers: Sequence[int] = ()) -> "RuleFailed":
+        """The same, with that many rows before. `numbers`: of each row, where they are not 1, 2, 3."""
+        if self.place is None:
+            return self
+        place = self.place + rows
+        return RuleFailed(self.sentence, place=numbers[place - 1] if numbers else place)
 
     def __str__(self) -> str:
         return self.sentence if self.place is None else f"{self.sentence} (row {self.place})"

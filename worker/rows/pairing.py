@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.rows.errors import NoMaskRule, RuleFailed
-from worker.rows.limits import limit_memory
 from worker.rows.preferences import shared_length
 from worker.rows.rendering import render
 from worker.rows.row import Answer, Row
 from worker.rows.tokenizer import RowTokenizer
-from worker.rows.tokenizing import NO_TEMPLATE, in_batches
+from worker.rows.tokenizing import NO_TEMPLATE, in_batches, of_each
 
 WORDS = "the answers up to their end, chosen and rejected; what was asked is left out"
 
@@ -52,13 +51,21 @@ class AnsweredRows:
 
 
 def tokenize_answers(
-    rows: Sequence[Row], *, tokenizer: RowTokenizer, max_length: int, takes_pairs_apart: bool = False, must_be_whole: bool = False
+    rows: Sequence[Row],
+    *,
+    tokenizer: RowTokenizer,
+    max_length: int,
+    takes_pairs_apart: bool = False,
+    must_be_whole: bool = False,
+    numbers: Sequence[int] = (),
 ) -> AnsweredRows:
-    """`takes_pairs_apart`: each pair becomes a good and a bad answer. Raises NoMaskRule when a chat cannot be written as text."""
+    """`takes_pairs_apart`: each pair becomes a good and a bad answer. Raises NoMaskRule when a chat cannot be written as text;
+    it names a row by its place, or by its entry in `numbers`."""
     given = [(place, part) for place, row in enumerate(rows) for part in (apart(row) if takes_pairs_apart else (row,))]
     kept: list[tuple[int, Answered]] = []
     cut = too_long = same = 0
-    answered = answered_rows((row for _, row in given), tokenizer=tokenizer)
+    names = [numbers[place] if numbers else place + 1 for place, _ in given]
+    answered = answered_rows((row for _, row in given), tokenizer=tokenizer, numbers=names)
     for (place, _), tokens in zip(given, answered, strict=True):
         is_cut = max(tokens.lengths) > max_length
         found = _cut(tokens, max_length=max_length)
@@ -78,8 +85,8 @@ def tokenize_answers(
     )
 
 
-def answered_rows(rows: Iterable[Row], *, tokenizer: RowTokenizer) -> Iterator[Answered]:
-    """Whole, one for each row, in batches. Raises NoMaskRule."""
+def answered_rows(rows: Iterable[Row], *, tokenizer: RowTokenizer, numbers: Sequence[int] = ()) -> Iterator[Answered]:
+    """Whole, one for each row, in batches. Raises NoMaskRule, which says the row: by its number, where `numbers` are those."""
     done = 0
     for batch in in_batches(rows):
         if any(row.messages for row in batch) and not tokenizer.chat_template:
@@ -87,12 +94,12 @@ def answered_rows(rows: Iterable[Row], *, tokenizer: RowTokenizer) -> Iterator[A
         try:
             yield from _answered(batch, tokenizer=tokenizer)
         except RuleFailed as failed:
-            raise NoMaskRule(f"A conversation cannot be written as text: {failed.after(done)}.") from failed
+            raise NoMaskRule(f"A conversation cannot be written as text: {failed.after(done, numbers=numbers)}.") from failed
         done += len(batch)
 
 
 def _answered(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> Iterator[Answered]:
-    texts = _texts(rows, tokenizer=tokenizer)
+    texts = of_each(rows, lambda row: (_chat if row.messages else _text)(row, tokenizer))
     ids = {is_chat: iter(_encoded(rows, texts, is_chat=is_chat, tokenizer=tokenizer)) for is_chat in (True, False)}
     for row, each in zip(rows, texts, strict=True):
         asked, *wholes = [next(ids[bool(row.messages)]) for _ in each]
@@ -106,19 +113,8 @@ def _encoded(rows: Sequence[Row], texts: list[list[str]], *, is_chat: bool, toke
     return tokenizer.encode_all(flat, adds_special=not is_chat)
 
 
-def _texts(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> list[list[str]]:
-    """Of each row what was asked, and that with each of its answers."""
-    found = []
-    with limit_memory():
-        for place, row in enumerate(rows, 1):
-            try:
-                found.append((_chat if row.messages else _text)(row, tokenizer))
-            except RuleFailed as failed:
-                raise RuleFailed(failed.sentence, place=place) from failed
-    return found
-
-
 def _chat(row: Row, tokenizer: RowTokenizer) -> list[str]:
+    """What was asked, and that with each of its answers."""
     wholes = [(*row.messages, *answer) for answer in answers_of(row) if not isinstance(answer, str)]
     asked = render(tokenizer, messages=row.messages, tools=row.tools, asks=True)
     return [asked, *(render(tokenizer, messages=messages, tools=row.tools) for messages in wholes)]

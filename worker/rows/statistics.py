@@ -3,14 +3,13 @@
 A sample from all over the file is told first, within seconds; then all of it, in batches.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from worker.contract.chat_templates import read_chat_template
 from worker.contract.dataset import RowFormat
@@ -133,21 +132,19 @@ def _running(edges: Counter[int]) -> dict[int, int]:
 
 def make_statistics(task: StatisticsTask, *, folder: Path) -> StatisticsReport:
     path, telling = folder / task.rows, Telling(folder)
-    numbers = numbers_trained_on(path)
+    numbers = array("q", numbers_trained_on(path).tobytes())
     format, of_rows = format_of(path), len(numbers)
     if not of_rows:
         return StatisticsReport(format=format, refusal=ALL_HELD_OUT)
 
     def count(rows: Callable[[], Iterable[Row]], told: Told) -> StatisticsReport:
-        return _count(rows, format=format, of_rows=of_rows, tokenizer=tokenizer, train_on=task.train_on, told=told)
+        return _count(rows, format=format, numbers=numbers, tokenizer=tokenizer, train_on=task.train_on, told=told)
 
     try:
         tokenizer = tokenizer_of(task, folder=folder)
-        first = count(lambda: sample_rows(path, rows=SAMPLE_ROWS), lambda totals: None)
-        if first.rows >= of_rows:
-            return _numbered(first, numbers)
-        sample = first.model_dump(mode="json")
-        telling(Progress(done=0, total=of_rows, sample=sample), now=True)
+        sample = _sampled(lambda: count(lambda: sample_rows(path, rows=SAMPLE_ROWS), lambda totals: None), of_rows=of_rows)
+        if sample:
+            telling(Progress(done=0, total=of_rows, sample=sample), now=True)
         whole = count(
             lambda: (item.row for item in read_rows_file(path) if item.split == TRAIN),
             lambda totals: telling(Progress(done=totals.rows, total=of_rows, sample=sample)),
@@ -157,9 +154,19 @@ def make_statistics(task: StatisticsTask, *, folder: Path) -> StatisticsReport:
         return StatisticsReport(format=format, of_rows=of_rows, refusal=str(refused)[:2000])
 
 
-def _numbered(report: StatisticsReport, numbers: npt.NDArray[np.int64]) -> StatisticsReport:
+def _sampled(counted: Callable[[], StatisticsReport], *, of_rows: int) -> dict[str, Any] | None:
+    """None where it is not worth telling: of few rows, and of those that no rule fits, since all rows name the one by its number."""
+    if of_rows <= SAMPLE_ROWS:
+        return None
+    try:
+        return counted().model_dump(mode="json")
+    except NoMaskRule:
+        return None
+
+
+def _numbered(report: StatisticsReport, numbers: Sequence[int]) -> StatisticsReport:
     """Rows were counted without those held out; they are named by their place in the file."""
-    told = {name: tuple(int(numbers[place - 1]) for place in getattr(report, name)) for name in ("untrained", "endless")}
+    told = {name: tuple(numbers[place - 1] for place in getattr(report, name)) for name in ("untrained", "endless")}
     return report.model_copy(update=told)
 
 
@@ -169,26 +176,32 @@ def tokenizer_of(task: Tokenised, *, folder: Path) -> RowTokenizer:
 
 
 def _count(
-    rows: Callable[[], Iterable[Row]], *, format: RowFormat, of_rows: int, tokenizer: RowTokenizer, train_on: str, told: Told
+    rows: Callable[[], Iterable[Row]],
+    *,
+    format: RowFormat,
+    numbers: Sequence[int],
+    tokenizer: RowTokenizer,
+    train_on: str,
+    told: Told,
 ) -> StatisticsReport:
-    """`rows` begins anew for each rule that is tried."""
+    """`rows` begins anew for each rule that is tried; `numbers` are those of all rows that are trained on."""
     special = frozenset(tokenizer.special_tokens.values())
     if format in PREFERENCES:
         totals = Totals(special)
-        for row in answered_rows(rows(), tokenizer=tokenizer):
+        for row in answered_rows(rows(), tokenizer=tokenizer, numbers=numbers):
             totals.add_answered(row)
             _tell(totals, told)
-        return totals.report(format=format, rule=None, of_rows=of_rows)
+        return totals.report(format=format, rule=None, of_rows=len(numbers))
 
     def work(rule: RowRule) -> Totals:
         totals = Totals(special)
-        for row in _each(tokenise_all(rows(), rule=rule)):
+        for row in _each(tokenise_all(rows(), rule=rule, numbers=numbers)):
             totals.add(row)
             _tell(totals, told)
         return totals
 
     rule, totals = by_first_rule(rules_for(format, tokenizer=tokenizer, train_on=train_on), work)
-    return totals.report(format=format, rule=rule, of_rows=of_rows)
+    return totals.report(format=format, rule=rule, of_rows=len(numbers))
 
 
 def _each(batches: Iterator[list[Tokens]]) -> Iterator[Tokens]:

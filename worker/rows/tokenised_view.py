@@ -13,7 +13,7 @@ from worker.rows.rendering import render
 from worker.rows.row import Answer, Message, Row
 from worker.rows.statistics import PREFERENCES, tokenizer_of
 from worker.rows.tokenizer import RowTokenizer
-from worker.rows.tokenizing import RowRule, by_first_rule, rules_for
+from worker.rows.tokenizing import RowRule, by_first_rule, rules_for, tokenise_all
 from worker.rows.tokens import Span, Tokens
 
 MOST_BEFORE = 4  # special tokens that a tokenizer puts before a text
@@ -26,20 +26,23 @@ def render_rows(task: RenderTask, *, folder: Path) -> RenderReport:
     try:
         tokenizer = tokenizer_of(task, folder=folder)
         if task.format in PREFERENCES:
-            shown = tuple(_tried(row, tokenizer, task.most_pieces) for row in rows)
+            numbers = task.numbers or range(1, len(rows) + 1)
+            shown = tuple(_tried(row, number, tokenizer, task.most_pieces) for row, number in zip(rows, numbers, strict=True))
             return RenderReport(mask="completion", mask_words=WORDS, rows=shown)
         rules = rules_for(task.format, tokenizer=tokenizer, train_on=task.train_on)
         wanted = tuple(rule for rule in rules if task.mask in (None, rule[0])) or rules
-        rule, tokens = by_first_rule(wanted, lambda rule: rule.tokenise(rows))
+        rule, tokens = by_first_rule(
+            wanted, lambda rule: [row for batch in tokenise_all(rows, rule=rule, numbers=task.numbers) for row in batch]
+        )
     except (NoMaskRule, TokenizerUnusable) as refused:
         return RenderReport(refusal=str(refused)[:2000])
     shown = tuple(_row(row, each, tokenizer, task, rule) for row, each in zip(rows, tokens, strict=True))
     return RenderReport(mask=rule.mask, mask_words=rule.words, rows=shown)
 
 
-def _tried(row: Row, tokenizer: RowTokenizer, most: int) -> RenderedRow:
+def _tried(row: Row, number: int, tokenizer: RowTokenizer, most: int) -> RenderedRow:
     try:
-        return _answered(row, tokenizer, most)
+        return _answered(row, number, tokenizer, most)
     except NoMaskRule as failed:
         return RenderedRow(problem=str(failed)[:2000])
 
@@ -55,8 +58,8 @@ def _row(row: Row, tokens: Tokens, tokenizer: RowTokenizer, task: RenderTask, ru
     return RenderedRow(sequences=(sequence(tokens, parts=parts, words=words, tokenizer=tokenizer, most=task.most_pieces),))
 
 
-def _answered(row: Row, tokenizer: RowTokenizer, most: int) -> RenderedRow:
-    (found,) = answered_rows([row], tokenizer=tokenizer)
+def _answered(row: Row, number: int, tokenizer: RowTokenizer, most: int) -> RenderedRow:
+    (found,) = answered_rows([row], tokenizer=tokenizer, numbers=[number])
     sequences = []
     for name, answer, ids in zip(names_of(row), answers_of(row), found.answers, strict=True):
         tokens = Tokens(input_ids=[*found.prompt, *ids], spans=((len(found.prompt), len(found.prompt) + len(ids)),))

@@ -134,13 +134,18 @@ def _add(backend: Backend, *, config: dict[str, Any], added: list[AddedToken], n
 
 
 def _template(config: dict[str, Any], folder: Path) -> str | None:
-    """The default one of a model that has several. The file stands before the configuration, as in transformers."""
+    """The file stands before the configuration, as in transformers."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return path.read_text(encoding="utf-8")
     given = config.get("chat_template")
     if isinstance(given, list):
         given = {each.get("name"): each.get("template") for each in given if isinstance(each, dict)}
+    return default_template(given)
+
+
+def default_template(given: Any) -> str | None:
+    """Some models have several, by name; transformers renders the default one when it is given no name."""
     if isinstance(given, dict):
         given = given.get("default")
     return given if isinstance(given, str) else None

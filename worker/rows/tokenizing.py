@@ -7,7 +7,7 @@ from typing import TypeVar
 from worker.contract.dataset import Mask, RowFormat
 from worker.rows.errors import NoMaskRule, RuleFailed
 from worker.rows.limits import limit_memory
-from worker.rows.masking import Marked, MaskRule, chat_rules
+from worker.rows.masking import MaskRule, chat_rules
 from worker.rows.placing import Placer
 from worker.rows.rendering import render
 from worker.rows.row import Row
@@ -57,12 +57,18 @@ class TokenizedRows:
 
 
 def tokenize_rows(
-    rows: Sequence[Row], *, format: RowFormat, tokenizer: RowTokenizer, max_length: int, train_on: str = "assistant"
+    rows: Sequence[Row],
+    *,
+    format: RowFormat,
+    tokenizer: RowTokenizer,
+    max_length: int,
+    train_on: str = "assistant",
+    numbers: Sequence[int] = (),
 ) -> TokenizedRows:
-    """Raises NoMaskRule when only whole rows could be trained on and that was not asked for."""
+    """Raises NoMaskRule when only whole rows could be trained on and that was not asked for. `numbers`: as in tokenise_all."""
     rule, done = by_first_rule(
         rules_for(format, tokenizer=tokenizer, train_on=train_on),
-        lambda rule: [row for batch in tokenise_all(rows, rule=rule) for row in batch],
+        lambda rule: [row for batch in tokenise_all(rows, rule=rule, numbers=numbers) for row in batch],
     )
     cut = [row.cut(max_length) for row in done]
     places = tuple(place for place, row in enumerate(cut) if row.trained)
@@ -110,30 +116,31 @@ def _chat_rule(tokenizer: RowTokenizer, *, make: Callable[[], MaskRule]) -> Call
     def made() -> RowRule:
         rule = make()
         placer = Placer(tokenizer, rule=rule)
-        return RowRule(rule.mask, rule.words, lambda rows: placer.place_all(marked(rows, rule=rule)), chat=rule)
+        return RowRule(rule.mask, rule.words, lambda rows: placer.place_all(of_each(rows, rule.mark)), chat=rule)
 
     return made
 
 
-def marked(rows: Sequence[Row], *, rule: MaskRule) -> list[Marked]:
+def of_each(rows: Sequence[Row], written: Callable[[Row], Result]) -> list[Result]:
+    """What rendering makes of each row, within one limit of memory. Raises RuleFailed, which says the row."""
     found = []
     with limit_memory():
         for place, row in enumerate(rows, 1):
             try:
-                found.append(rule.mark(row))
+                found.append(written(row))
             except RuleFailed as failed:
-                raise RuleFailed(str(failed), place=place) from failed
+                raise RuleFailed(failed.sentence, place=place) from failed
     return found
 
 
-def tokenise_all(rows: Iterable[Row], *, rule: RowRule) -> Iterator[list[Tokens]]:
-    """A list for each batch. Raises RuleFailed, which says the row."""
+def tokenise_all(rows: Iterable[Row], *, rule: RowRule, numbers: Sequence[int] = ()) -> Iterator[list[Tokens]]:
+    """A list for each batch. Raises RuleFailed, which says the row: by its number, where `numbers` are those of the rows."""
     done = 0
     for batch in in_batches(rows):
         try:
             yield rule.tokenise(batch)
         except RuleFailed as failed:
-            raise failed.after(done) from failed
+            raise failed.after(done, numbers=numbers) from failed
         done += len(batch)
 
 
@@ -166,14 +173,10 @@ def _completion(prompt: list[int], completion: list[int], *, tokenizer: RowToken
 
 def _whole(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> list[Tokens]:
     if rows[0].format == "messages":
-        return [whole(ids) for ids in tokenizer.encode_all(_rendered(rows, tokenizer=tokenizer))]
+        texts = of_each(rows, lambda row: render(tokenizer, messages=row.messages, tools=row.tools))
+        return [whole(ids) for ids in tokenizer.encode_all(texts)]
     ids = tokenizer.encode_all([row.text or row.prompt + row.completion for row in rows], adds_special=True)
     return [whole(_ended(each, tokenizer=tokenizer)) for each in ids]
-
-
-def _rendered(rows: Sequence[Row], *, tokenizer: RowTokenizer) -> list[str]:
-    with limit_memory():
-        return [render(tokenizer, messages=row.messages, tools=row.tools) for row in rows]
 
 
 def _ended(ids: list[int], *, tokenizer: RowTokenizer) -> list[int]:

@@ -11,6 +11,7 @@ from django.test import Client
 from tests.cast import Cast
 from tests.webapp.datasets.rows import give_rows
 from tests.webapp.tokenization.counted import give_tokenizer, store_rows
+from tests.worker.tiny_tokenizer import CHATML
 from webapp.datasets.models import DatasetTask, DatasetVersion
 from webapp.datasets.runners import RUNNERS
 from webapp.datasets.tasks import run_task
@@ -167,3 +168,11 @@ def test_pairs_are_shown_as_two_sequences(cast: Cast, alice: Client) -> None:
     task = count(alice, version, cast)
     assert (task.state, task.result["sequences"]) == ("done", 2)
     assert alice.get(f"/datasets/{version.dataset_id}/statistics/").status_code == 200
+
+
+def test_a_row_that_the_template_refuses_is_named_by_its_place_in_the_file(cast: Cast, alice: Client) -> None:
+    picky = CHATML + "{% if messages[0]['content'] == 'odd' %}{{ raise_exception('Not this one.') }}{% endif %}"
+    give_tokenizer(cast.base_model, chat_template=picky)
+    rows = [chat("so", "odd" if number == 6 else "even") for number in range(1, 10)]
+    found = page(alice, store_rows(cast.version, rows), row=5)
+    assert "Not this one. (row 6)" in html.unescape(found)

@@ -214,3 +214,18 @@ def test_padding_is_what_batches_drawn_by_chance_have() -> None:
     assert found.packed_empty_share < 0.01
     assert found.packed_steps == -(-found.packed_bins // 4)
     assert batches(StatisticsReport(), max_length=400, rows_a_batch=4).steps == 0
+
+
+@pytest.mark.parametrize("sample", [2048, 50])
+@pytest.mark.parametrize("train_on", ["assistant", "whole_row"])
+def test_a_row_that_no_rule_fits_is_named_by_its_place_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int, train_on: str
+) -> None:
+    monkeypatch.setattr(statistics, "SAMPLE_ROWS", sample)
+    picky = CHATML + "{% if messages[0]['content'] == 'odd' %}{{ raise_exception('Not this one.') }}{% endif %}"
+    rows = [read_row(row) for row in chats(200)]
+    rows[150] = read_row({"messages": [{"role": "user", "content": "odd"}, {"role": "assistant", "content": "so"}]})
+    task = task_folder(tmp_path, rows, template=picky, held_out=range(2, 100, 2), train_on=train_on)
+    refused = make_statistics(task, folder=tmp_path).refusal
+    assert "Not this one. (row 151)" in refused
+    assert "template_markers: the chat template has no generation markers" in refused or train_on == "whole_row"

@@ -56,6 +56,7 @@ def _tokenize(rows: list[NumberedRow], *, spec: FinetuneSpec, tokenizer: RowToke
             max_length=spec.training.max_length,
             takes_pairs_apart=spec.objective.kind == "kto",
             must_be_whole=spec.objective.kind == "reward",
+            numbers=[item.line for item in rows],
         )
     except NoMaskRule as error:
         advice = "Use a model with a chat template, or write prompt, chosen and rejected as plain texts."
