@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("/tmp/nibble-engine"))
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    parser.add_argument("--profile", action="store_true", help="say in OUT where the time of Nibble's steps goes")
     parser.add_argument("--make-model", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.make_model:
@@ -111,14 +112,17 @@ def measured(name: str, *, asked: argparse.Namespace) -> dict[str, Any]:
         return through_unsloth(run)
     environment = {**os.environ, **({"NIBBLE_TRAINER_MEMORY_GIB": str(chosen["limit_gib"])} if chosen["limit_gib"] else {})}
     began = time.monotonic()
+    trainer = "tests.gpu.profiled_steps" if asked.profile else "worker.qlora"
     done = subprocess.run(
-        [sys.executable, "-m", "worker.qlora", str(run.path)],
+        [sys.executable, "-m", trainer, str(run.path)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
+    if asked.profile and (said := run.path / "steps.txt").exists():
+        shutil.copy(said, asked.out / f"{run.path.name}-steps.txt")
     last = events_of(run)[-1]
     if not isinstance(last, TrainingEnded):
         said = f"{last.cause}: {last.message}" if isinstance(last, TrainingFailed) else "no last word"

@@ -19,6 +19,8 @@ class Figures:
     results: Results | None
     peak_bytes: int | None
     peak_of: Literal["gpu", "host"]
+    unpacked_bytes: int
+    """Of the peak: 4-bit weights that were kept unpacked as well, because there was room."""
     estimated_bytes: int | None
     """Of the plan that ran, where a GPU was measured."""
     seconds: float | None
@@ -63,6 +65,7 @@ def _figures(job: Job, results: Results | None) -> Figures:
         results=results,
         peak_bytes=peak,
         peak_of=of,
+        unpacked_bytes=unpacked_of(plan),
         estimated_bytes=job.estimated_peak_bytes if of == "gpu" else None,
         seconds=results.train_seconds if results else seconds_between(job.started_at, job.ended_at or timezone.now()),
         samples_per_second=_samples_per_second(results, plan, progress),
@@ -104,6 +107,12 @@ def _tokens_per_second(results: Results | None, progress: Progress) -> float | N
     if results is None:
         return progress.get("tokens_per_second")
     return results.tokens_seen / results.train_seconds if results.tokens_seen and results.train_seconds else None
+
+
+def unpacked_of(plan: Mapping[str, Any]) -> int:
+    if not (plan.get("execution") or {}).get("unpacked_layers"):
+        return 0
+    return int((plan.get("memory_parts") or {}).get("dequantised_layer") or 0)
 
 
 def passes_told(plan: Mapping[str, Any]) -> str:

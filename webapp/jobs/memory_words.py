@@ -17,7 +17,10 @@ PARTS: dict[str, tuple[str, str]] = {
         "What each layer computed on the way forward and needs on the way back. Grows with the tokens of a pass.",
     ),
     "logits": ("Loss", "A number for each word of the vocabulary, for the tokens whose loss is computed at once."),
-    "dequantised_layer": ("Unpacking", "The largest layer, unpacked from its few bits for its matrix product."),
+    "dequantised_layer": (
+        "Unpacking",
+        "Layers unpacked from their few bits for their matrix products: the largest one, and those that there is room to keep.",
+    ),
     "workspaces": ("Workspaces", "What the matrix products and kernels keep at hand."),
     "slack": ("Allocator", "Reserved by the memory allocator and not in use at the moment of the peak."),
     "cuda_context": ("CUDA", "CUDA itself, its libraries and kernels."),
@@ -41,6 +44,9 @@ def _plan_words(plan: ExecutionPlan, shape: ModelShape) -> Iterator[str]:
     layers = shape.num_hidden_layers
     again = plan.recomputed_layers if plan.kind == "packed" else layers * plan.passes.activation_checkpointing
     yield f"{again} of {layers} layers computed again on the way back" if again else "nothing computed twice"
+    if plan.unpacked_layers:
+        which = "all layers" if plan.unpacked_layers == layers else f"{plan.unpacked_layers} of {layers} layers"
+        yield f"the weights of {which} kept unpacked as well, because there is room"
     if plan.on_host:
         yield "inputs of those layers wait in the host's memory"
     if plan.feed_forward_tokens:

@@ -4,7 +4,7 @@ The peak is the largest of a few moments: the output head, the way back through 
 computed again. Their parts add up to it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.contract.plan import ExecutionPlan, PassPlan
 
@@ -40,6 +40,11 @@ class DecoderSizes:
     def kept_of_recomputed(self) -> int:
         return self.number_bytes * self.hidden
 
+    @property
+    def unpacked_layer(self) -> int:
+        """Bytes of one layer's frozen weights in the compute type: q, k and v, o, gate, up and down."""
+        return self.number_bytes * self.hidden * (2 * self.queries + 2 * self.keys + 3 * self.inner)
+
 
 @dataclass(frozen=True)
 class Peak:
@@ -55,12 +60,16 @@ class Peak:
 
 
 def peak_of(plan: ExecutionPlan, *, sizes: DecoderSizes, tokens: int) -> Peak:
+    kept = plan.unpacked_layers * sizes.unpacked_layer
+    if plan.unpacked_layers == sizes.layers:
+        sizes = replace(sizes, is_unpacked=False)
     moments = [_head(plan, sizes=sizes, tokens=tokens)]
     if plan.recomputed_layers < sizes.layers:
         moments.append(_back_through_kept(plan, sizes=sizes, tokens=tokens))
     if plan.recomputed_layers:
         moments += _back_through_recomputed(plan, sizes=sizes, tokens=tokens)
-    return max(moments, key=lambda peak: peak.total)
+    most = max(moments, key=lambda peak: peak.total)
+    return replace(most, unpacked=most.unpacked + kept)
 
 
 def kept_peak(recomputed: int, *, sizes: DecoderSizes, tokens: int) -> Peak:

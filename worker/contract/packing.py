@@ -7,15 +7,16 @@ passes are split before layers are recomputed, as long as a pass keeps well over
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.contract.packed_peak import HEAD_TOKENS, DecoderSizes, kept_peak, peak_of
 from worker.contract.plan import ExecutionPlan, PassPlan
 
-__all__ = ["DecoderSizes", "Way", "choose_way", "need_bytes", "way_of"]
+__all__ = ["DecoderSizes", "Way", "choose_way", "need_bytes", "way_of", "with_unpacked"]
 PASS_TOKENS = 490
 RECOMPUTING = 0.48
 SLICE_TOKENS = 2048
+OF_REST = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,24 @@ def choose_way(
 ) -> Way:
     """`largest`: tokens of the run's largest pass for each number of rows a pass. `budget_bytes`: free beside weights and adapter.
 
+    `has_host`: beside a card, where inputs can wait; on a CPU there is one memory, and it is not ours alone.
     When nothing fits, the way that needs least: the rehearsal will say how much is missing.
     """
     ways = list(_ways(asked, sizes=sizes, largest=largest, mean_row=mean_row, budget_bytes=budget_bytes, has_host=has_host))
     fitting = [way for way in ways if way.need_bytes <= budget_bytes]
-    return min(fitting, key=lambda way: way.time) if fitting else min(ways, key=lambda way: way.need_bytes)
+    if not fitting:
+        return min(ways, key=lambda way: way.need_bytes)
+    fastest = min(fitting, key=lambda way: way.time)
+    return with_unpacked(fastest, sizes=sizes, budget_bytes=budget_bytes) if has_host else fastest
+
+
+def with_unpacked(way: Way, *, sizes: DecoderSizes, budget_bytes: int) -> Way:
+    """Keeps as many layers unpacked as half of what is left holds: it only saves time, and others may want of the card."""
+    if not sizes.is_unpacked:
+        return way
+    layers = min(sizes.layers, int(OF_REST * max(budget_bytes - way.need_bytes, 0)) // sizes.unpacked_layer)
+    plan = way.plan.model_copy(update={"unpacked_layers": layers})
+    return replace(way, plan=plan, need_bytes=way.need_bytes + layers * sizes.unpacked_layer)
 
 
 def _ways(

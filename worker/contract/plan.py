@@ -94,4 +94,6 @@ class ExecutionPlan(Message):
     """A recomputed feed-forward takes so many tokens at a time; none: all."""
     head_tokens: int = Field(1024, ge=1)
     """Tokens whose logits exist at once."""
+    unpacked_layers: int = Field(0, ge=0)
+    """Decoder layers whose 4-bit weights are kept in the compute type as well (packed): nothing waits for them to be unpacked."""
     reasons: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """Stops a run at the step at which its weights are no finite numbers any more, or at which it has run away for long."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +19,17 @@ class DivergenceWatch(TrainerCallback):  # type: ignore[misc]  # transformers is
         self.guard = RunawayGuard(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        loss = self._trainer.take_step_loss()
-        if not are_finite(self._weights):
-            raise self._trainer.diverged("a trained weight is not a finite number after it", step=state.global_step)
+        if not self._trainer.runs_ahead:  # else it calls when it has read the step's numbers
+            self.look(self._trainer.take_step_loss(), weights=float(norm_of(self._weights)), step=state.global_step)
+
+    def look(self, loss: float, *, weights: float, step: int) -> None:
+        """`weights`: their norm after the step."""
+        if not math.isfinite(weights):
+            raise self._trainer.diverged("a trained weight is not a finite number after it", step=step)
         if self.guard.add(loss):
-            raise self._trainer.diverged(self.guard.in_words(), step=state.global_step, names_rows=False)
+            raise self._trainer.diverged(self.guard.in_words(), step=step, names_rows=False)
 
 
-def are_finite(weights: Sequence[torch.Tensor]) -> bool:
-    """By their norm: one number to wait for instead of one for each of some hundred tensors."""
-    return bool(torch.isfinite(torch.nn.utils.get_total_norm([weight.detach() for weight in weights])))
+def norm_of(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One number to wait for instead of one for each of some hundred tensors."""
+    return torch.nn.utils.get_total_norm([weight.detach() for weight in weights])

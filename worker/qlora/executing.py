@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import torch
 
-from worker.contract.packing import DecoderSizes, choose_way, need_bytes, way_of
+from worker.contract.packing import DecoderSizes, Way, choose_way, need_bytes, way_of, with_unpacked
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.shapes import shape_of
 from worker.contract.spec import FinetuneSpec
@@ -54,9 +54,12 @@ def plan_execution(
     }
     if kept is not None and kept.kind == "packed":
         tokens = largest[kept.passes.per_device_train_batch_size]
+        kept = kept.model_copy(update={"unpacked_layers": 0})
         if (need := need_bytes(kept, sizes=sizes, tokens=tokens)) <= budget:
-            said = reasons(kept, tokens=tokens, need=need, budget=budget, sizes=sizes)
-            return kept.model_copy(update={"reasons": ("Rows are run as they were up to the checkpoint.", *said)})
+            again = Way(kept, need, 0.0)
+            again = with_unpacked(again, sizes=sizes, budget_bytes=budget) if torch.cuda.is_available() else again
+            said = reasons(again, tokens=tokens, budget=budget, sizes=sizes)
+            return again.plan.model_copy(update={"reasons": ("Rows are run as they were up to the checkpoint.", *said)})
     if is_smaller:
         recomputed = sizes.layers if asked.activation_checkpointing else 0
         rows = asked.per_device_train_batch_size
@@ -66,23 +69,28 @@ def plan_execution(
             asked, sizes=sizes, largest=largest, mean_row=mean, budget_bytes=budget, has_host=torch.cuda.is_available()
         )
     tokens = largest[way.plan.passes.per_device_train_batch_size]
-    return way.plan.model_copy(
-        update={"reasons": reasons(way.plan, tokens=tokens, need=way.need_bytes, budget=budget, sizes=sizes)}
-    )
+    return way.plan.model_copy(update={"reasons": reasons(way, tokens=tokens, budget=budget, sizes=sizes)})
 
 
 def is_same(one: ExecutionPlan, other: ExecutionPlan) -> bool:
-    """But for the reasons, which tell of the memory that was free."""
-    return one.model_copy(update={"reasons": ()}) == other.model_copy(update={"reasons": ()})
+    """But for what the memory that is free decides without a digit's difference."""
+    own: dict[str, Any] = {"reasons": (), "unpacked_layers": 0}
+    return one.model_copy(update=own) == other.model_copy(update=own)
 
 
-def reasons(plan: ExecutionPlan, *, tokens: int, need: int, budget: int, sizes: DecoderSizes) -> tuple[str, ...]:
-    passes = plan.passes
+def reasons(way: Way, *, tokens: int, budget: int, sizes: DecoderSizes) -> tuple[str, ...]:
+    plan, passes = way.plan, way.plan.passes
+    unpacked = plan.unpacked_layers * sizes.unpacked_layer
     rows = passes.per_device_train_batch_size
     said = [
         f"{counted(rows, 'row')} end to end in {each(passes.gradient_accumulation_steps)} a step; the largest pass has {tokens:,} tokens "
-        f"and needs about {in_words(need)} beside the weights; {in_words(budget)} are free."
+        f"and needs about {in_words(way.need_bytes - unpacked)} beside the weights; {in_words(budget)} are free."
     ]
+    if plan.unpacked_layers:
+        said.append(
+            f"The 4-bit weights of {plan.unpacked_layers} of {sizes.layers} layers are kept unpacked as well, "
+            f"{in_words(unpacked)}, because there is room: their products need not wait for them."
+        )
     if plan.recomputed_layers:
         where = "in the host's memory" if plan.on_host else "on the card"
         said.append(
@@ -130,4 +138,5 @@ def thrift_of(plan: ExecutionPlan) -> Thrift:
         on_host=plan.on_host,
         feed_forward_tokens=plan.feed_forward_tokens or WHOLE,
         head_tokens=plan.head_tokens,
+        unpacked=plan.unpacked_layers,
     )

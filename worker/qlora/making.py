@@ -138,6 +138,7 @@ def watch(trainer: WatchedTrainer, *, prepared: Prepared, targets: tuple[str, ..
         evaluates_first=evaluations_decide(spec),
         before_first_step=lambda: take_up(trainer, prepared=prepared, teller=teller),
     )
+    trainer.divergence = divergence
     trainer.figures = lambda: figures_of(trainer, progress, guard_state=divergence.guard.state)
     trainer.remove_callback(PrinterCallback)  # it prints each log as a dictionary; ours says the same in words
     trainer.add_callback(divergence)

@@ -2,8 +2,10 @@
 
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import psutil
@@ -14,6 +16,7 @@ from worker.qlora.distributed import largest
 from worker.qlora.telling import Teller
 
 UNKNOWN = -1  # every process must tell the same number of figures
+CARD_SECONDS = 0.5  # between two looks at the card
 LOADING_SECONDS = 2.0  # between two samples while there are no steps to go with
 
 
@@ -21,17 +24,40 @@ def sample_memory(*, step: int) -> MemorySampled:
     rss = psutil.Process().memory_info().rss
     if not torch.cuda.is_available():
         return MemorySampled(step=step, rss_bytes=rss)
-    free, total = torch.cuda.mem_get_info()
+    card = look_at_card()
     return MemorySampled(
         step=step,
         rss_bytes=rss,
         cuda_allocated_bytes=torch.cuda.memory_allocated(),
         cuda_reserved_bytes=torch.cuda.memory_reserved(),
         cuda_peak_bytes=torch.cuda.max_memory_allocated(),
-        card_used_bytes=total - free,
-        card_total_bytes=total,
-        utilisation_percent=card_utilisation(),
+        card_used_bytes=card.used,
+        card_total_bytes=card.total,
+        utilisation_percent=card.utilisation,
     )
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the driver says of the whole card, in bytes and percent."""
+
+    used: int
+    total: int
+    utilisation: int | None
+    at: float
+
+
+_seen: Card | None = None
+
+
+def look_at_card() -> Card:
+    """The driver takes up to 15 ms to answer, so it is asked twice a second at most."""
+    global _seen
+    now = time.monotonic()
+    if _seen is None or now - _seen.at > CARD_SECONDS:
+        free, total = torch.cuda.mem_get_info()
+        _seen = Card(total - free, total, card_utilisation(), now)
+    return _seen
 
 
 def card_utilisation() -> int | None:

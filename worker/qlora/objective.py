@@ -51,7 +51,7 @@ def trainer_class(spec: FinetuneSpec, *, is_packed: bool = False) -> type[Watche
 
             return WatchedReward
         case _:
-            from worker.qlora.packed_training import PackedSft
+            from worker.qlora.running_ahead import PackedSft
             from worker.qlora.training import WatchedSft
 
             return PackedSft if is_packed else WatchedSft

@@ -10,7 +10,7 @@ from worker.contract.vram.execution import ELEMENTWISE
 from worker.qlora.distributed import sums
 from worker.qlora.packed.runs import PackedRuns
 from worker.qlora.ranks import this_rank
-from worker.qlora.training import WatchedSft, WatchedTrainer
+from worker.qlora.training import WatchedTrainer
 
 
 class PackedTrainer(WatchedTrainer):
@@ -70,7 +70,3 @@ class PackedTrainer(WatchedTrainer):
         mean = self.packed.evaluate(inputs)[0] / max(inputs["trained"], 1)
         self.add_to_eval_loss("loss", mean, inputs["trained"])
         return torch.tensor(mean), None, None
-
-
-class PackedSft(PackedTrainer, WatchedSft):
-    pass

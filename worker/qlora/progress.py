@@ -120,6 +120,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.final_loss = loss
         tokens = int(logs.get("num_tokens", 0))
+        self._clock.step_ended(state.global_step)  # a card may be at work on it until it is told
         metrics = MetricsLogged(
             step=state.global_step,
             epoch=float(state.epoch or 0),

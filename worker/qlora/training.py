@@ -22,6 +22,7 @@ from worker.qlora.best import BestKeeper
 from worker.qlora.checkpoint import publish_checkpoint, rotate_checkpoints, unfinished_folder
 from worker.qlora.data_order import DataOrder
 from worker.qlora.dataset import Lines
+from worker.qlora.divergence import DivergenceWatch
 from worker.qlora.evaluation import EvaluatingTrainer
 from worker.qlora.failures import Diverged, failing_at
 from worker.qlora.figures import Figures
@@ -58,6 +59,7 @@ def training_arguments(
         fp16=precision.fp16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
+        accelerator_config={"non_blocking": torch.cuda.is_available()},  # batches go to the card beside its work
         seed=training.seed,
         data_seed=training.seed,
         logging_steps=training.logging_steps,
@@ -107,7 +109,13 @@ class WatchedTrainer(EvaluatingTrainer):
     best: BestKeeper
     figures: Callable[[], Figures]
     """What a checkpoint says of the run so far."""
+    divergence: DivergenceWatch
     _step_loss = 0.0
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether a step's numbers are read only when the next pass is under way (running_ahead.py)."""
+        return False
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = self.run_pass(*args, **kwargs)
@@ -115,8 +123,7 @@ class WatchedTrainer(EvaluatingTrainer):
         shared = self.share_pass(self._step_loss)
         if shared is not None:
             self._step_loss = shared
-            if not math.isfinite(shared):
-                raise self.diverged("the loss was not a finite number", step=self.state.global_step + 1)
+            self.check_loss(shared, step=self.state.global_step + 1)
         return loss
 
     def run_pass(self, *args: Any, **kwargs: Any) -> Any:
@@ -139,9 +146,17 @@ class WatchedTrainer(EvaluatingTrainer):
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
         # Under fp16 a non-finite norm is how the loss scale finds its height: that step is skipped, not taken.
-        if self.accelerator.scaler is None and not torch.isfinite(torch.as_tensor(norm)):
-            raise self.diverged("the gradient was not a finite number", step=self.state.global_step + 1)
+        if self.accelerator.scaler is None and not self.runs_ahead:
+            self.check_norm(float(norm), step=self.state.global_step + 1)
         return norm
+
+    def check_loss(self, loss: float, *, step: int) -> None:
+        if not math.isfinite(loss):
+            raise self.diverged("the loss was not a finite number", step=step)
+
+    def check_norm(self, norm: float, *, step: int) -> None:
+        if not math.isfinite(norm):
+            raise self.diverged("the gradient was not a finite number", step=step)
 
     def diverged(self, what: str, *, step: int, names_rows: bool = True) -> Diverged:
         order = self.watched.data_order

@@ -30,7 +30,7 @@ class MemoryParts:
     activations: int
     logits: int
     dequantised_layer: int
-    """The largest frozen matrices, unpacked for their product."""
+    """The largest frozen matrices, unpacked for their product, and those that the plan keeps unpacked."""
     workspaces: int
     """What cuBLAS and the kernels keep at hand."""
     slack: int

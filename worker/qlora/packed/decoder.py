@@ -52,12 +52,14 @@ class Thrift:
     """How memory is saved: the first `recomputed` layers keep only their input, on the host if `on_host`.
 
     `feed_forward_tokens`: how many of its tokens a recomputed layer takes back at once. `head_tokens`: the same for the logits.
+    `unpacked`: of so many layers, from the first on, the 4-bit weights are kept in the compute type as well.
     """
 
     recomputed: int = 0
     on_host: bool = False
     feed_forward_tokens: int = WHOLE
     head_tokens: int = 1024
+    unpacked: int = 0
 
 
 class Decoder:
@@ -74,7 +76,10 @@ class Decoder:
         found = [[getattr(getattr(layer, part), name) for name in names] for layer in layers for part, names in GROUPS]
         self.score = _score_head(self._causal, adapter)
         self.adapter = FlatAdapter(found, adapter=adapter, others=[] if self.score is None else [self.score])
-        groups = [FrozenGroup(group, lora=lora, dtype=dtype) for group, lora in zip(found, self.adapter.groups, strict=True)]
+        groups = [
+            FrozenGroup(group, lora=lora, dtype=dtype, is_kept_dense=n < len(GROUPS) * thrift.unpacked)
+            for n, (group, lora) in enumerate(zip(found, self.adapter.groups, strict=True))
+        ]
         adapted = next(layer for group in found for layer in group if is_adapted(layer))
         self._dropout = float(getattr(adapted.lora_dropout[adapter], "p", 0.0))
         self._layers = [Layer(layer, groups[4 * n : 4 * n + 4]) for n, layer in enumerate(layers)]

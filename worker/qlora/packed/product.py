@@ -1,6 +1,6 @@
 """y = x Wᵀ + s (x Aᵀ) Bᵀ for the layers that read the same x, as one frozen product with small ones added into its result.
 
-The frozen weights are dequantised once in each direction and kept in neither. Saved for backward: x and x Aᵀ.
+The frozen weights are dequantised once in each direction and kept in neither, unless there is room for them. Saved for backward: x and x Aᵀ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,22 @@ from worker.qlora.packed.flat_adapter import GroupSlices, is_adapted
 
 
 class FrozenGroup:
-    """The frozen weights of layers that read the same input, as one (sum of outs, in) matrix in the compute type."""
+    """The frozen weights of layers that read the same input, as one (sum of outs, in) matrix in the compute type.
 
-    def __init__(self, layers: Sequence[Any], *, lora: GroupSlices, dtype: torch.dtype) -> None:
+    `is_kept_dense`: 4-bit weights are dequantised here, once, and not for each product.
+    """
+
+    def __init__(self, layers: Sequence[Any], *, lora: GroupSlices, dtype: torch.dtype, is_kept_dense: bool = False) -> None:
         self.bases = [layer.get_base_layer() if is_adapted(layer) else layer for layer in layers]
         self.lora, self.dtype = lora, dtype
         self.device = lora.weights.device
         self.bias = self._bias()
         self._held: Tensor | None = None
-        self._dense = None if any(hasattr(base.weight, "quant_state") for base in self.bases) else self._joined()
+        self._dense: Tensor | None = None
+        if not any(hasattr(base.weight, "quant_state") for base in self.bases):
+            self._dense = self._joined()
+        elif is_kept_dense:
+            self._dense = self.dense()
 
     def _bias(self) -> Tensor | None:
         if all(base.bias is None for base in self.bases):

@@ -42,7 +42,14 @@ class PackedRuns:
         common = {name: batch[key][0] for name, key in KEYS.items()}
         common["seed"] = torch.randint(1 << 31, (1,))  # of torch's own generator, whose state checkpoints keep
         given = self.loss.make({**common, "longest": self._longest}, batch, items=items, tokens=tokens)
-        return replace(given, **{name: getattr(given, name).to(self._device) for name in inputs_of(given)})
+        moved: dict[str, Any] = {name: self._there(getattr(given, name)) for name in inputs_of(given)}
+        return replace(given, **moved)
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        """On the device, without waiting for what it is doing: from pinned memory it fetches by itself."""
+        if self._device.type != "cuda" or tensor.is_cuda:
+            return tensor.to(self._device)
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
 KEYS = {"ids": "input_ids", "labels": "labels", "positions": "positions", "ends": "ends"}

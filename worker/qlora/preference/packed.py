@@ -23,7 +23,8 @@ class PackedPairs(PackedTrainer):
         return sum(int(batch["pairs"]) for batch in batch_samples)
 
     def run_pass(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        model.train()
+        if not model.training:
+            model.train()
         pairs = int(num_items_in_batch if num_items_in_batch is not None else inputs["pairs"])
         found = self.packed.train(inputs, trained=pairs, tokens=self._step_tokens)
         self.count_tokens(inputs)
