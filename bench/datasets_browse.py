@@ -87,10 +87,10 @@ def browse(path: Path, *, rows: int, pages: int) -> dict[str, Any]:
         at, waits, started = 1, 0, time.perf_counter()
         while True:
             found, waits = rows_page(Version(), Asked(at=Cursor(at), text=text)), waits + 1
-            if found.rows or found.after is None:
+            if found.rows or found.slice.after is None:
                 seconds = time.perf_counter() - started
                 return {"seconds": round(seconds, 2), "answers": waits, "found": [row.number for row in found.rows]}
-            at = found.after
+            at = found.slice.after
 
     chance = random.Random(2)
     page(Asked())

@@ -131,6 +131,14 @@ def test_a_share_is_held_out(page: Page, tmp_path: Path, story: dict[str, Any]) 
     story["held_out"] = {number_in(row.get_attribute("id"), r"row-(\d+)") for row in page.locator(".row-shown").all()}
 
 
+def test_what_changed_is_worked_out_by_itself(page: Page, story: dict[str, Any]) -> None:
+    page.goto(story["dataset"])
+    tab(page, "Versions")
+    page.get_by_role("link", name="Changes").first.click()
+    expect(page.get_by_text("Held out otherwise")).to_be_visible(timeout=SOON)
+    expect(page.locator(".kpi", has_text="Unchanged").locator("b")).to_have_text(str(ROWS))
+
+
 def test_every_row_is_seen_as_tokens(page: Page, story: dict[str, Any]) -> None:
     """As SmolLM2 reads it: the answer is trained, with the end of its turn."""
     page.goto(story["dataset"])

@@ -30,7 +30,7 @@ class Asked:
 class StoredRow:
     number: int
     row: dict[str, Any]
-    """In the names of worker.rows.canonical."""
+    """In TRL's names: messages, prompt and completion, text, or prompt, chosen and rejected."""
     file: int
     line: int
     split: str
@@ -41,18 +41,6 @@ class StoredRow:
 class RowsPage:
     rows: tuple[StoredRow, ...]
     slice: Slice
-
-    @property
-    def before(self) -> int | None:
-        """The page before this one ends before this row."""
-        first = self.slice.looked_from
-        return first if first > 1 else None
-
-    @property
-    def after(self) -> int | None:
-        """The next page begins with this row."""
-        last = self.slice.looked_to
-        return last + 1 if last < self.slice.total else None
 
 
 def rows_page(version: DatasetVersion, asked: Asked) -> RowsPage:

@@ -6,8 +6,8 @@ from typing import Any
 
 from webapp.accounts.models import User
 from webapp.datasets.arriving import seconds_for
-from webapp.datasets.models import DatasetTask, DatasetVersion
-from webapp.datasets.processes import Say, run_in, task_folder
+from webapp.datasets.models import DatasetTask, DatasetVersion, stored_path
+from webapp.datasets.processes import Say, TaskFailed, report_in, run_in, task_folder
 from webapp.datasets.row_turns import Turn, turns_of
 from webapp.datasets.stored_rows import rows_numbered
 from webapp.datasets.tasks import start_task
@@ -15,6 +15,7 @@ from worker.contract.derived import DiffReport, DiffTask, RowChange
 
 DIFF = "diff"
 SHOWN = 50
+NO_ROWS = "The rows of one of the two versions are not in the data folder any more."
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,23 @@ class Difference:
 
 
 def begin_difference(before: DatasetVersion, after: DatasetVersion, *, by: User) -> DatasetTask:
-    """The task belongs to the later one; its key is the other's rows."""
-    return start_task(after, kind=DIFF, key=before.rows_sha256, params={"before": before.pk}, by=by)
+    """Once for two rows files, and again where it failed: the task belongs to the later one, its key is the other's."""
+    return start_task(after, kind=DIFF, key=before.rows_sha256, by=by)
+
+
+def difference_task(before: DatasetVersion, after: DatasetVersion) -> DatasetTask | None:
+    return after.tasks.filter(kind=DIFF, key=before.rows_sha256).first()
 
 
 def run_diff(task: DatasetTask, say: Say) -> dict[str, Any]:
-    before = DatasetVersion.objects.get(pk=task.params["before"])
+    before, after = stored_path(task.key), task.version.rows_path
+    if not (before.is_file() and after.is_file()):
+        raise TaskFailed(NO_ROWS)
     with task_folder(DiffTask(before="before", after="after")) as folder:
-        (folder / "before").symlink_to(before.rows_path)
-        (folder / "after").symlink_to(task.version.rows_path)
-        seconds = seconds_for(before.rows_bytes + task.version.rows_bytes)
-        return DiffReport.model_validate_json(run_in(folder, seconds=seconds, say=say)).model_dump(mode="json")
+        (folder / "before").symlink_to(before)
+        (folder / "after").symlink_to(after)
+        seconds = seconds_for(before.stat().st_size + after.stat().st_size)
+        return report_in(run_in(folder, seconds=seconds, say=say), kind=DiffReport).model_dump(mode="json")
 
 
 def difference_of(task: DatasetTask, *, before: DatasetVersion) -> Difference:

@@ -72,6 +72,14 @@ class DatasetInUse(DatasetRefusal):
         )
 
 
+class DeletedMeanwhile(DatasetRefusal):
+    field = ""
+    status = 409
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has just been deleted, so nothing was made of it. Load the page again to see what there is.")
+
+
 class UploadRefusal(DatasetRefusal):
     """Of a file that is sent in pieces. `code` is for programs."""
 

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from django.db.models import Count
+
 from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.working import Work, work_on_all
 
 
 @dataclass(frozen=True)
@@ -14,18 +17,22 @@ class Told:
     parents: tuple[DatasetVersion, ...]
     used_by: int
     """Jobs and versions that need it."""
+    work: Work | None
 
 
 def history_of(dataset: Dataset) -> list[Told]:
     """The newest first."""
-    versions = dataset.versions.select_related("created_by").prefetch_related("parents__dataset", "jobs", "children", "files")
-    return [_told(version) for version in versions.order_by("-number")]
+    told = dataset.versions.select_related("created_by").prefetch_related("parents__dataset").defer("report")
+    versions = list(told.order_by("-number"))
+    counted = Count("jobs", distinct=True) + Count("children", distinct=True)
+    used_by = dict(dataset.versions.annotate(used_by=counted).values_list("pk", "used_by"))
+    work = work_on_all(versions)
+    return [_told(version, used_by=used_by.get(version.pk, 0), work=work.get(version.pk)) for version in versions]
 
 
-def _told(version: DatasetVersion) -> Told:
+def _told(version: DatasetVersion, *, used_by: int, work: Work | None) -> Told:
     parents = tuple(version.parents.all())
-    used_by = len(version.jobs.all()) + len(version.children.all())
-    return Told(version=version, words=in_words(version, parents=parents), parents=parents, used_by=used_by)
+    return Told(version=version, words=in_words(version, parents=parents), parents=parents, used_by=used_by, work=work)
 
 
 def in_words(version: DatasetVersion, *, parents: tuple[DatasetVersion, ...]) -> str:

@@ -46,14 +46,6 @@ class ProblemsPage:
     problems: tuple[ListedProblem, ...]
     slice: Slice
 
-    @property
-    def before(self) -> int | None:
-        return self.slice.looked_from if self.slice.looked_from > 1 else None
-
-    @property
-    def after(self) -> int | None:
-        return self.slice.looked_to + 1 if self.slice.looked_to < self.slice.total else None
-
 
 def problems_page(version: DatasetVersion, asked: AskedProblems) -> ProblemsPage:
     pick = partial(_of_kind, kind=asked.kind, is_warning=asked.is_warning)

@@ -4,12 +4,11 @@ from django.db import transaction
 
 from webapp.accounts.models import User
 from webapp.datasets.arriving import Arrival, Arrived, arriving
-from webapp.datasets.errors import FileRefused, MappedMeanwhile, SameMapping
+from webapp.datasets.errors import DeletedMeanwhile, FileRefused, MappedMeanwhile, SameMapping
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.processes import TaskFailed, run_in, task_folder
-from webapp.datasets.services import CHECK, add_arrival
+from webapp.datasets.processes import TaskFailed, report_in, run_in, task_folder
+from webapp.datasets.services import add_arrival, check_anew
 from webapp.datasets.store import store_lock
-from webapp.datasets.tasks import start_task
 from worker.contract.dataset_tasks import SourceFile, TryReport, TryTask
 from worker.contract.mapping import Mapping
 from worker.contract.rows_report import FileRefusal
@@ -26,7 +25,7 @@ def try_on(version: DatasetVersion, *, mapping: Mapping | None) -> TryReport:
         for file, source in zip(files, sources, strict=True):
             (folder / source.path).symlink_to(file.path)
         try:
-            report = TryReport.model_validate_json(run_in(folder, seconds=TRY_SECONDS))
+            report = report_in(run_in(folder, seconds=TRY_SECONDS), kind=TryReport)
         except TaskFailed as failed:
             raise FileRefused(
                 FileRefusal(kind="unreadable", reason=f"The first rows could not be read. {failed}"[:2000])
@@ -43,6 +42,8 @@ def map_version(version: DatasetVersion, *, mapping: Mapping, by: User) -> Datas
         raise SameMapping(version.number)
     files = [Arrived(path=file.path, name=file.name, sha256=file.sha256, split=file.split) for file in version.files.all()]
     with arriving(files, mapping=chosen) as arrival, store_lock(), transaction.atomic():
+        if not DatasetVersion.objects.filter(pk=version.pk).exists():
+            raise DeletedMeanwhile(str(version))
         if version.state == Unsure:
             return _settled(version, arrival, chosen=chosen)
         made = add_arrival(version.dataset, arrival, by=by, origin=DatasetVersion.Origin.MAPPED)
@@ -54,13 +55,12 @@ def map_version(version: DatasetVersion, *, mapping: Mapping, by: User) -> Datas
 
 def _settled(version: DatasetVersion, arrival: Arrival, *, chosen: dict[str, object]) -> DatasetVersion:
     """In a transaction and under the store's lock. Of two who choose at once the first one's choice stays."""
-    if arrival.checked:
-        arrival.checked.settle()
     found = arrival.checked.findings() if arrival.checked else {"state": DatasetVersion.State.CHECKING, "report": None}
     if not DatasetVersion.objects.filter(pk=version.pk, state=Unsure).update(mapping=chosen, **found):
         raise MappedMeanwhile
-    if not arrival.checked:
-        version.tasks.filter(kind=CHECK).delete()  # the check without a mapping is over and done
-        start_task(version, kind=CHECK)
+    if arrival.checked:
+        arrival.checked.settle()
+    else:
+        check_anew(version)  # the check without a mapping is over and done
     version.refresh_from_db()
     return version

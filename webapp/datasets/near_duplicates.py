@@ -5,17 +5,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from django.db import transaction
-from pydantic import ValidationError
 
 from webapp.accounts.models import User
 from webapp.datasets.derived import CannotDerive, derive
 from webapp.datasets.models import DatasetTask, DatasetVersion, stored_path
-from webapp.datasets.processes import Say, TaskFailed, run_in, task_folder
+from webapp.datasets.processes import Say, report_in, run_in, task_folder
 from webapp.datasets.store import staged, store_lock
 from webapp.datasets.tasks import start_task
 from worker.contract.derived import Clean
 from worker.contract.near_duplicates import NEAR_FILE, NearDuplicatesReport, NearDuplicatesTask
-from worker.contract.rows_report import RowsReport
 
 NEAR_DUPLICATES = "near_duplicates"
 LEAST_SECONDS, ROWS_A_SECOND = 300.0, 1_000  # a tenth of what two quiet cores do
@@ -72,19 +70,12 @@ def run_search(task: DatasetTask, say: Say) -> dict[str, Any]:
     version = task.version
     with task_folder(NearDuplicatesTask(rows=ROWS)) as folder:
         (folder / ROWS).symlink_to(version.rows_path)
-        report = _report(run_in(folder, seconds=LEAST_SECONDS + version.rows / ROWS_A_SECOND, say=say))
+        answer = run_in(folder, seconds=LEAST_SECONDS + version.rows / ROWS_A_SECOND, say=say)
+        report = report_in(answer, kind=NearDuplicatesReport)
         with staged(folder / NEAR_FILE) as numbers:
             say(None)
             result = {"report": report.model_dump(mode="json"), "sha256": numbers.sha256}
             with store_lock(), transaction.atomic():  # named before the lock is given back: a delete beside it would take the file
-                numbers.settle()
-                DatasetTask.objects.filter(pk=task.pk, runs=task.runs).update(result=result)
+                if DatasetTask.objects.filter(pk=task.pk, runs=task.runs).update(result=result):
+                    numbers.settle()
     return result
-
-
-def _report(answer: bytes) -> NearDuplicatesReport:
-    try:
-        return NearDuplicatesReport.model_validate_json(answer)
-    except ValidationError:
-        refusal = RowsReport.model_validate_json(answer).refusal
-        raise TaskFailed(refusal.reason if refusal else "The search left no report.") from None

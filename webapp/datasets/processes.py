@@ -9,17 +9,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
+from pydantic import ValidationError
 
 from worker.contract.dataset_tasks import Progress
 from worker.contract.message import Message
+from worker.contract.rows_report import RowsReport
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 LOOK_SECONDS = 0.1
 ROWS = "worker.rows"
 TIED = (sys.executable, "-I", "-S", str(Path(settings.BASE_DIR) / "worker" / "dies_with_parent.py"))
 """Followed by our number and a command: it ends when we do, a CPU worker that is killed leaves no reader behind. Run, not imported."""
+Report = TypeVar("Report", bound=Message)
 
 Say = Callable[[Progress | None], None]
 """Told now and then how far it is, or None when there is no news: a sign of life. May raise to end it."""
@@ -73,6 +77,21 @@ def run_in(
         return (folder / "report.json").read_bytes()
     except OSError as error:
         raise TaskFailed(f"The process left no report: {type(error).__name__}.") from error
+
+
+def report_in(answer: bytes, *, kind: type[Report]) -> Report:
+    """What a process that could not do its task leaves instead, a refusal, is raised as TaskFailed."""
+    try:
+        return kind.model_validate_json(answer)
+    except ValidationError:
+        raise TaskFailed(_reason_in(answer)) from None
+
+
+def _reason_in(answer: bytes) -> str:
+    with contextlib.suppress(ValidationError):
+        if refusal := RowsReport.model_validate_json(answer).refusal:
+            return refusal.reason
+    return "The process left a report that cannot be read. Try it again."
 
 
 @contextlib.contextmanager

@@ -30,9 +30,11 @@ def run_check(task: DatasetTask, say: Say) -> dict[str, Any]:
 
 
 def _keep(version: DatasetVersion, checked: Checked) -> None:
+    """Of a version that was deleted meanwhile nothing stays behind."""
+    waiting = DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.CHECKING)
     with store_lock(), transaction.atomic():
-        checked.settle()
-        DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.CHECKING).update(**checked.findings())
+        if waiting.update(**checked.findings()):
+            checked.settle()
 
 
 RUNNERS: dict[str, Run] = {

@@ -45,6 +45,16 @@ class Slice:
     looked_to: int
     is_out_of_time: bool
 
+    @property
+    def before(self) -> int | None:
+        """The page before this one ends before this row."""
+        return self.looked_from if self.looked_from > 1 else None
+
+    @property
+    def after(self) -> int | None:
+        """The next page begins with this row."""
+        return self.looked_to + 1 if self.looked_to < self.total else None
+
 
 @dataclass(frozen=True)
 class Wanted:

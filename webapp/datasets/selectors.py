@@ -38,11 +38,7 @@ def jobs_on(dataset: Dataset, *, user: User) -> QuerySet[Any]:
 
 
 def jobs_count(dataset: Dataset) -> int:
-    return sum(version.jobs.count() for version in dataset.versions.all())
-
-
-def is_checking(dataset: Dataset) -> bool:
-    return any(version.state == DatasetVersion.State.CHECKING for version in dataset.versions.all())
+    return int(dataset.versions.aggregate(count=Count("jobs"))["count"])
 
 
 def recognition_of(version: DatasetVersion) -> Recognition | None:

@@ -7,7 +7,7 @@ from django.db.models import ProtectedError
 
 from webapp.accounts.models import User
 from webapp.datasets.arriving import Arrival, Arrived, arriving, hash_of_hashes
-from webapp.datasets.errors import DatasetInUse, DatasetNameTaken, SameBytes
+from webapp.datasets.errors import DatasetInUse, DatasetNameTaken, DeletedMeanwhile, SameBytes
 from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion, SourceFile
 from webapp.datasets.selectors import jobs_count, jobs_on
 from webapp.datasets.store import forget_unnamed, hashes_of, store_lock
@@ -48,6 +48,8 @@ def next_number(dataset: Dataset) -> int:
 
 def add_arrival(dataset: Dataset, arrival: Arrival, *, by: User, origin: str = DatasetVersion.Origin.UPLOADED) -> DatasetVersion:
     """In a transaction and under the store's lock: the bytes are in place before a row names them."""
+    if not Dataset.objects.filter(pk=dataset.pk).exists():
+        raise DeletedMeanwhile(dataset.name)
     version = DatasetVersion.objects.create(
         dataset=dataset, number=next_number(dataset), created_by=by, origin=origin, file_name=_name_of(arrival)
     )
@@ -56,8 +58,7 @@ def add_arrival(dataset: Dataset, arrival: Arrival, *, by: User, origin: str = D
 
 
 def fill(version: DatasetVersion, arrival: Arrival) -> None:
-    """Gives a version its sources, and their report or somebody who makes it. As add_arrival."""
-    arrival.settle()
+    """Gives a version its sources, and their report or somebody who makes it. As add_arrival. Raises DeletedMeanwhile."""
     for place, (file, held) in enumerate(arrival.files):
         about = {"name": file.name, "split": file.split, "sha256": held.sha256, "size_bytes": held.size_bytes}
         SourceFile.objects.create(version=version, place=place, **about)
@@ -65,8 +66,10 @@ def fill(version: DatasetVersion, arrival: Arrival) -> None:
     sha256 = hash_of_hashes([held.sha256 for _, held in arrival.files])
     size_bytes = sum(held.size_bytes for _, held in arrival.files)
     changes = {"sha256": sha256, "size_bytes": size_bytes, "file_name": _name_of(arrival), **found}
-    DatasetVersion.objects.filter(pk=version.pk).update(**changes)
+    if not DatasetVersion.objects.filter(pk=version.pk).update(**changes):
+        raise DeletedMeanwhile(str(version))
     version.refresh_from_db()
+    arrival.settle()
     if not arrival.checked:
         start_task(version, kind=CHECK)
 
@@ -80,11 +83,17 @@ def check_again(version: DatasetVersion) -> None:
     unread = DatasetVersion.objects.filter(pk=version.pk, state=DatasetVersion.State.PROBLEMS, report__refusal__kind="unreadable")
     with transaction.atomic():
         if unread.update(state=DatasetVersion.State.CHECKING, report=None):
-            begin_again(start_task(version, kind=CHECK))
+            check_anew(version)
             return
         stuck = version.tasks.filter(version__state=DatasetVersion.State.CHECKING, state=DatasetTask.State.FAILED)
         for task in stuck.exclude(kind="fetch"):
             begin_again(task)
+
+
+def check_anew(version: DatasetVersion) -> None:
+    """In a transaction that has put it back to being checked."""
+    version.tasks.filter(kind=CHECK).delete()
+    start_task(version, kind=CHECK)
 
 
 def rename_dataset(dataset: Dataset, *, name: str) -> None:

@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 
 from webapp.datasets.models import DatasetTask, DatasetVersion
-from webapp.datasets.processes import Say, TaskFailed, run_in, task_folder
+from webapp.datasets.processes import Say, TaskFailed, report_in, run_in, task_folder
 from webapp.datasets.stored_rows import rows_numbered
 from worker.contract.dataset_tasks import ROWS_FILE
 from worker.contract.message import Message
@@ -31,7 +31,7 @@ def run_statistics(task: DatasetTask, say: Say) -> dict[str, Any]:
             raise TaskFailed(NO_ROWS)
         (folder / ROWS_FILE).symlink_to(version.rows_path)
         raw = run_in(folder, seconds=LEAST_SECONDS + version.rows_bytes / BYTES_A_SECOND, say=say)
-    report = StatisticsReport.model_validate_json(raw)
+    report = report_in(raw, kind=StatisticsReport)
     if report.refusal:
         raise TaskFailed(report.refusal)
     return report.model_dump(mode="json")
@@ -53,7 +53,7 @@ def render_rows(
         "most_pieces": SHOWN_PIECES,
     }
     with _folder(RenderTask.model_validate(chosen | about), tokenizer_sha256=tokenizer_sha256) as folder:
-        return RenderReport.model_validate_json(run_in(folder, seconds=SHOWN_SECONDS))
+        return report_in(run_in(folder, seconds=SHOWN_SECONDS), kind=RenderReport)
 
 
 @contextmanager

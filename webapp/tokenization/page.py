@@ -41,7 +41,7 @@ class Asked:
 def asked_of(request: HttpRequest, pk: int) -> Asked:
     given = (request.POST if request.method == "POST" else request.GET).dict()
     dataset = dataset_of(request, pk)
-    version = asked_version(request, dataset)
+    version = asked_version(dataset, number=request.GET.get("version", ""))
     choices = model_choices()
     counted = counted_tokenizers(version) if version.rows_sha256 else []
     model = chosen_model(choices, asked=str(given.get("model", "")), counted=counted)

@@ -12,7 +12,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from tests.cast import Cast
-from tests.webapp.datasets.bad_files import BUILDERS
+from tests.webapp.datasets.bad_files import FILES
+from tests.webapp.datasets.bad_rows import ROWS
 from webapp.datasets.models import Dataset, DatasetVersion
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,6 +45,7 @@ def named_tests() -> list[str]:
 
 
 CASES = cases()
+BUILDERS = FILES | ROWS
 
 
 def test_the_table_has_every_file_and_no_other():

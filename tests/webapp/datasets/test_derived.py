@@ -9,11 +9,13 @@ from tests.cast import Cast
 from tests.webapp.datasets.files import body_of, chats, jsonl, upload
 from tests.webapp.datasets.rows import give_rows
 from tests.webapp.jobs.work import submitted
+from webapp.datasets import derived
 from webapp.datasets.derived import CannotDerive, delete_version, derive, use_good_rows
 from webapp.datasets.errors import VersionInUse
 from webapp.datasets.lineage import history_of
 from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion
 from webapp.datasets.runners import RUNNERS
+from webapp.datasets.store import store_lock
 from webapp.datasets.stored_rows import rows_numbered
 from webapp.datasets.tasks import run_task
 from worker.contract.derived import Merge, Sample, Split
@@ -152,30 +154,36 @@ def test_bytes_that_another_version_shares_stay(cast: Cast, client: Client):
     assert dirty.rows_path.is_file()
 
 
-def test_changes_are_shown_with_their_rows(cast: Cast, client: Client, version: DatasetVersion):
-    second = DatasetVersion.objects.create(dataset=version.dataset, number=2, created_by=cast.alice, file_name="2")
-    rows = [row(str(number)) for number in range(1, 20)]
-    rows[3] = row("4", "<b>better</b>")
-    give_rows(second, [*rows, row("new")])
-    client.force_login(cast.bob)
-    url = f"/datasets/{version.dataset_id}/versions/2/changes/"
-    assert "being compared" in client.get(url).content.decode()
-    assert client.get(url, HTTP_HX_REQUEST="true").headers.get("HX-Refresh") is None
-    run_all()
-    assert client.get(url, HTTP_HX_REQUEST="true").headers["HX-Refresh"] == "true"
-    page = client.get(url).content.decode()
-    assert "&lt;b&gt;better&lt;/b&gt;" in page
-    assert "<b>better</b>" not in page
-    assert "Row 5 before" in page
-    task = DatasetTask.objects.get(kind="diff")
-    assert task.result is not None
-    assert (task.result["kept"], task.result["added"], task.result["removed"], task.result["changed"]) == (18, 1, 1, 1)
-    client.force_login(cast.charlie)
-    assert client.get(url).status_code == 404
-
-
 def test_rows_of_a_derived_version_are_read_by_number(cast: Cast, version: DatasetVersion):
     derive([version], Sample(count=3), into=version.dataset, by=cast.alice)
     run_all()
     found = list(rows_numbered(newest(version.dataset).rows_path, [1, 3, 4]))
     assert [number for number, _ in found] == [1, 3]
+
+
+def test_versions_that_are_made_together_are_numbered(cast: Cast, version: DatasetVersion, monkeypatch: pytest.MonkeyPatch):
+    """Another one comes between the question and the lock."""
+    third: list[DatasetVersion] = []
+
+    def lock() -> Any:
+        monkeypatch.setattr(derived, "store_lock", store_lock)
+        third.append(derive([version], Sample(count=2), into=version.dataset, by=cast.alice))
+        return store_lock()
+
+    monkeypatch.setattr(derived, "store_lock", lock)
+    assert derive([version], Sample(count=3), into=version.dataset, by=cast.alice).number == third[0].number + 1
+
+
+def test_a_version_that_was_not_fetched_has_no_good_rows(cast: Cast, client: Client, version: DatasetVersion):
+    DatasetVersion.objects.update(state="problems", report=None, rows_sha256="", origin="fetched", sha256="")
+    client.force_login(cast.alice)
+    reply = client.post(f"/datasets/{version.dataset_id}/versions/1/clean/")
+    assert reply.status_code == 422
+    assert "no rows that can be used yet" in reply.content.decode()
+
+
+def test_a_child_in_another_dataset_is_named_with_it(cast: Cast, version: DatasetVersion):
+    other = Dataset.objects.create(team=cast.alice.team, owner=cast.alice, name="elsewhere")
+    derive([version], Sample(count=5), into=other, by=cast.alice)
+    with pytest.raises(VersionInUse, match="elsewhere v1"):
+        delete_version(version)

@@ -1,12 +1,15 @@
 """Looking at datasets: a team's own, and nobody else's."""
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.cast import Cast
 from tests.webapp.datasets.files import chats, jsonl, upload
 from tests.webapp.jobs.work import submitted
-from webapp.datasets.models import Dataset
+from webapp.datasets.lineage import history_of
+from webapp.datasets.models import Dataset, DatasetTask, DatasetVersion
 from webapp.files import NAME, PATH
 
 TABS = ("", "problems/", "versions/", "jobs/", "versions/1/file/")
@@ -136,3 +139,77 @@ def test_a_dataset_in_use_stays(cast: Cast, client: Client):
     assert f"#{job.pk} my-run" in reply.content.decode()
     assert Dataset.objects.filter(pk=cast.version.dataset_id).exists()
     assert "my-run" in client.get(f"/datasets/{cast.version.dataset_id}/jobs/").content.decode()
+
+
+def test_a_version_that_failed_says_so_in_every_list_and_no_page_asks_on(cast: Cast, dataset: Dataset, client: Client):
+    dataset.versions.update(state="checking")
+    version = dataset.versions.get()
+    DatasetTask.objects.create(version=version, kind="check", state="running")
+    client.force_login(cast.alice)
+    assert "hx-trigger" in client.get("/datasets/").content.decode()
+    DatasetTask.objects.update(state="failed", problem="The well is dry.")
+    for address in ("/datasets/", f"/datasets/{dataset.pk}/versions/"):
+        page = client.get(address).content.decode()
+        assert "Not finished" in page, address
+        assert "Being checked" not in page, address
+        assert "hx-trigger" not in page, address
+
+
+def test_a_fetch_that_was_given_up_is_not_being_fetched(cast: Cast, dataset: Dataset, client: Client):
+    """Its worker died: nobody was left to write the version's own state."""
+    dataset.versions.update(state="checking", origin="fetched", sha256="", rows_sha256="")
+    DatasetTask.objects.create(version=dataset.versions.get(), kind="fetch", state="failed")
+    client.force_login(cast.alice)
+    for address in ("/datasets/", f"/datasets/{dataset.pk}/", f"/datasets/{dataset.pk}/versions/"):
+        page = client.get(address).content.decode()
+        assert "Not fetched" in page, address
+        assert "Being fetched" not in page, address
+
+
+def test_a_version_without_bytes_offers_no_download(cast: Cast, dataset: Dataset, client: Client):
+    dataset.versions.update(sha256="", rows_sha256="", origin="sampled", recipe={"count": 5, "seed": 1}, state="checking")
+    client.force_login(cast.alice)
+    address = f"/datasets/{dataset.pk}/versions/1/file/"
+    assert address not in client.get(f"/datasets/{dataset.pk}/versions/").content.decode()
+    assert client.get(address).status_code == 404
+
+
+def test_rows_that_are_gone_are_404(cast: Cast, dataset: Dataset, client: Client):
+    version = dataset.versions.get()
+    dataset.versions.update(sha256="")
+    version.rows_path.unlink()
+    client.force_login(cast.alice)
+    assert client.get(f"/datasets/{dataset.pk}/versions/1/file/").status_code == 404
+
+
+def test_what_is_refused_of_an_older_version_is_said_on_its_own_page(cast: Cast, dataset: Dataset, client: Client):
+    client.force_login(cast.alice)
+    client.post(f"/datasets/{dataset.pk}/versions/add/", {"file": upload(chats(5))})
+    for action in ("clean", "split", "sample"):
+        reply = client.post(f"/datasets/{dataset.pk}/versions/1/{action}/", {"amount": "no", "count": "no"})
+        assert reply.status_code == 422, action
+        assert "This is version 1." in reply.content.decode(), action
+
+
+def test_many_versions_are_told_in_as_many_queries_as_one(cast: Cast, dataset: Dataset):
+    def ask() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert len(history_of(dataset)) == dataset.versions.count()
+        return len(queries)
+
+    first = dataset.versions.get()
+    sampled = [make(dataset, number) for number in (2, 3)]
+    sampled[0].parents.add(first)
+    few = ask()
+    for number in range(4, 12):
+        made = make(dataset, number)
+        made.parents.add(first, sampled[0])
+    assert ask() == few
+    told = history_of(dataset)
+    assert [each.used_by for each in told][-2:] == [8, 9]
+    assert {table for each in told for table in each.version.get_deferred_fields()} == {"report"}
+
+
+def make(dataset: Dataset, number: int) -> DatasetVersion:
+    about = {"origin": "sampled", "recipe": {"count": number, "seed": 1}, "file_name": "rows.jsonl"}
+    return DatasetVersion.objects.create(dataset=dataset, number=number, created_by=dataset.owner, state="ready", **about)

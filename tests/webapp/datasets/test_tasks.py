@@ -20,13 +20,14 @@ from tests.waiting import wait_until
 from tests.webapp.datasets.files import chats
 from webapp.datasets import processes
 from webapp.datasets.models import DatasetTask, DatasetVersion, SourceFile
-from webapp.datasets.processes import Say, TaskFailed, run_in
+from webapp.datasets.processes import Say, TaskFailed, report_in, run_in
 from webapp.datasets.reports import PREVIEW_BUDGET, within_budget
 from webapp.datasets.runners import RUNNERS
 from webapp.datasets.services import check_again
 from webapp.datasets.store import sha256_of
 from webapp.datasets.tasks import MOST_RUNS, Superseded, begin_again, give_up_lost, lost_tasks, run_task, start_task
 from worker.contract.dataset_tasks import Progress
+from worker.contract.derived import DiffReport
 from worker.contract.rows_report import PreviewRow, PreviewTurn, RowsReport
 
 pytestmark = pytest.mark.postgres
@@ -214,8 +215,32 @@ def test_a_check_that_crashes_can_be_repeated(cast: Cast, waiting: DatasetTask, 
     assert client.post(f"{url}versions/1/check/").status_code == 403
     client.force_login(cast.alice)
     assert client.post(f"{url}versions/1/check/").status_code == 302
-    run_task(waiting.pk, runners=RUNNERS)
+    run_task(DatasetTask.objects.get(kind="check").pk, runners=RUNNERS)
     assert version_of(waiting).state == "ready"
+
+
+def test_a_check_whose_worker_died_after_its_last_word_can_be_repeated(waiting: DatasetTask):
+    """The version says unreadable, the task is run once more and has nothing left to do: it is done, and the version is not."""
+    refusal = {"kind": "unreadable", "reason": "It took longer than 300 seconds and was stopped."}
+    DatasetVersion.objects.update(state="problems", report={"refusal": refusal})
+    DatasetTask.objects.update(state="done", result={})
+    check_again(version_of(waiting))
+    assert version_of(waiting).state == "checking"
+    run_task(DatasetTask.objects.get(kind="check").pk, runners=RUNNERS)
+    assert version_of(waiting).state == "ready"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b'{"refusal": {"kind": "unreadable", "reason": "Too much memory."}}', "Too much memory."),
+        (b"{", "left a report that cannot be read"),
+        (b'{"rows": 3}', "left a report that cannot be read"),
+    ],
+)
+def test_a_refusal_instead_of_a_report_is_the_reason(answer: bytes, said: str):
+    with pytest.raises(TaskFailed, match=said):
+        report_in(answer, kind=DiffReport)
 
 
 def test_the_reader_sees_no_secret(monkeypatch: pytest.MonkeyPatch, waiting: DatasetTask):

@@ -26,7 +26,7 @@ def version_clean(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     try:
         new = use_good_rows(version, by=user_of(request))
     except DatasetRefusal as refusal:
-        return detail_page(request, dataset, tab="versions", error=refusal, status=refusal.status)
+        return detail_page(request, dataset, tab="versions", version=version, error=refusal, status=refusal.status)
     messages.success(request, f"Version {new.number} holds the {new.rows:,} good rows and can be trained on.")
     return redirect("dataset-detail", pk=pk)
 
@@ -50,12 +50,14 @@ def version_merge(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 def _derived(request: HttpRequest, pk: int, number: int, *, form: CleanForm | SplitForm | SampleForm | MergeForm) -> HttpResponse:
     dataset, version = _version(request, pk, number)
     if not form.is_valid():
-        return detail_page(request, dataset, tab="versions", derive_form=form, error=_first_error(form), status=422)
+        return detail_page(
+            request, dataset, tab="versions", version=version, derive_form=form, error=_first_error(form), status=422
+        )
     others = [form.cleaned_data["other"]] if isinstance(form, MergeForm) else []
     try:
         derive([version, *others], form.operation, into=dataset, by=user_of(request))
     except DatasetRefusal as refusal:
-        return detail_page(request, dataset, tab="versions", error=refusal, status=refusal.status)
+        return detail_page(request, dataset, tab="versions", version=version, error=refusal, status=refusal.status)
     return redirect("dataset-detail", pk=pk)
 
 
@@ -71,7 +73,7 @@ def version_delete(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     try:
         delete_version(version)
     except DatasetRefusal as refusal:
-        return detail_page(request, dataset, tab="versions", error=refusal, status=refusal.status)
+        return detail_page(request, dataset, tab="versions", version=version, error=refusal, status=refusal.status)
     messages.success(request, f"Version {number} is deleted.")
     return redirect("dataset-versions", pk=pk)
 

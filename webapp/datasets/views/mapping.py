@@ -13,6 +13,7 @@ from webapp.datasets.mapping import map_version, try_on
 from webapp.datasets.mapping_form import MappingForm, in_words_of_the_page
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.selectors import recognition_of
+from webapp.datasets.services import next_number
 from webapp.datasets.views.writing import own_dataset
 from worker.contract.dataset_tasks import TryReport
 from worker.contract.mapping import Mapping
@@ -69,6 +70,6 @@ def _page(
         "tried": tried,
         "error": error,
         "is_unsure": version.state == DatasetVersion.State.UNSURE,
-        "next_number": version.dataset.versions.order_by("-number").values_list("number", flat=True)[0] + 1,
+        "next_number": next_number(version.dataset),
     }
     return render(request, "datasets/_mapping_live.html" if is_part else "datasets/mapping.html", context, status=status)

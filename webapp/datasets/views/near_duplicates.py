@@ -32,7 +32,7 @@ def _leave_out(request: HttpRequest, dataset: Dataset, version: DatasetVersion) 
     try:
         make_version_without(version, by=user_of(request))
     except DatasetRefusal as refusal:
-        return detail_page(request, dataset, tab="problems", error=refusal, status=refusal.status)
+        return detail_page(request, dataset, tab="problems", version=version, error=refusal, status=refusal.status)
     return redirect("dataset-detail", pk=dataset.pk)
 
 

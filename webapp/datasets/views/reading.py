@@ -23,7 +23,6 @@ from webapp.datasets.samples import SAMPLES
 from webapp.datasets.selectors import (
     SHOWN_JOBS,
     datasets_of,
-    is_checking,
     jobs_count,
     jobs_on,
     recognition_of,
@@ -83,6 +82,7 @@ def list_page(
     status: int = 200,
 ) -> HttpResponse:
     datasets, form = list(datasets_of(user_of(request))), form or DatasetForm()
+    work = work_on_all([version for dataset in datasets for version in dataset.versions.all()[:1]])
     context = {
         "datasets": datasets,
         "form": form,
@@ -90,8 +90,8 @@ def list_page(
         "error": error,
         "fetch_form": fetch_form or fetch_form_of(request.GET.get("from", "")),
         "samples": SAMPLES,
-        "waits": any(is_checking(dataset) for dataset in datasets),
-        "work": work_on_all(version for dataset in datasets for version in dataset.versions.all()[:1]),
+        "waits": any(not each.is_failed for each in work.values()),
+        "work": work,
     }
     template = "datasets/_datasets.html" if request.headers.get("HX-Request") else "datasets/list.html"
     return render(request, template, context, status=status)
@@ -116,13 +116,16 @@ def detail_page(
     dataset: Dataset,
     *,
     tab: str = "rows",
+    version: DatasetVersion | None = None,
     form: VersionForm | None = None,
     derive_form: Form | None = None,
     fetch_form: FetchForm | None = None,
     error: Any = None,
     status: int = 200,
 ) -> HttpResponse:
-    version, target = asked_version(request, dataset), request.headers.get("HX-Target", "")
+    """`version`: the one that was acted on, else ?version=N, else the newest."""
+    version = version or asked_version(dataset, number=request.GET.get("version", ""))
+    target = request.headers.get("HX-Target", "")
     if target == "waiting" and version.state != DatasetVersion.State.CHECKING:
         return HttpResponse(status=204, headers={"HX-Refresh": "true"})  # the check is done: the page is loaded anew
     form = form or VersionForm()
@@ -161,8 +164,8 @@ def detail_frame(request: HttpRequest, dataset: Dataset, version: DatasetVersion
     }
 
 
-def asked_version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
-    version = version_of(dataset, number=request.GET.get("version", ""))
+def asked_version(dataset: Dataset, *, number: str) -> DatasetVersion:
+    version = version_of(dataset, number=number)
     if version is None:
         raise Http404("This dataset has no such version.")
     return version
@@ -172,10 +175,11 @@ def asked_version(request: HttpRequest, dataset: Dataset) -> DatasetVersion:
 def version_download(request: HttpRequest, pk: int, number: int) -> HttpResponseBase:
     """The file as it was uploaded; as an attachment, whatever it holds. The rows themselves where no one file was uploaded."""
     version = get_object_or_404(dataset_of(request, pk).versions, number=number)
-    if version.rows_sha256 and (not version.sha256 or version.files.count() > 1):
-        return _rows_download(version)
-    if not version.path.is_file():
+    sends_rows = bool(version.rows_sha256) and (not version.sha256 or version.files.count() > 1)
+    if not (version.rows_path if sends_rows else version.path).is_file():
         raise Http404("The file of this version is not in the data folder any more.")
+    if sends_rows:
+        return _rows_download(version)
     return SendFile(version.path, content_type="application/octet-stream", name=version.file_name)
 
 

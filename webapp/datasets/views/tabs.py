@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 import pyarrow as pa
 from django.http import HttpRequest, QueryDict
 
-from webapp.datasets.browsing import Asked, RowsPage, rows_page
-from webapp.datasets.listed_problems import AskedProblems, ProblemsPage, problems_page
+from webapp.datasets.browsing import Asked, rows_page
+from webapp.datasets.listed_problems import AskedProblems, problems_page
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.scanning import Cursor, Slice
 from webapp.datasets.shown_rows import shown_row
@@ -48,7 +48,7 @@ def rows_tab(request: HttpRequest, version: DatasetVersion, report: RowsReport |
         return about
     files = [file.name for file in version.files.all()]
     rows = [shown_row(row, files=files) for row in page.rows]
-    return {**about, "rows": rows, "page": page, "found": page.slice, "links": _links(request.GET, page, slice=page.slice)}
+    return {**about, "rows": rows, "page": page, "found": page.slice, "links": _links(request.GET, page.slice)}
 
 
 def problems_tab(request: HttpRequest, version: DatasetVersion, report: RowsReport | None) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def problems_tab(request: HttpRequest, version: DatasetVersion, report: RowsRepo
         return {**about, "gone": GONE}
     files = [file.name for file in version.files.all()]
     listed = [(problem, files[problem.file] if problem.file < len(files) else "") for problem in page.problems]
-    links = _links(request.GET, page, slice=page.slice)
+    links = _links(request.GET, page.slice)
     return {**about, "listed": listed, "page": page, "found": page.slice, "links": links, "has_files": len(files) > 1}
 
 
@@ -110,7 +110,7 @@ def _address(given: QueryDict, **asked: str) -> str:
     return f"?{urlencode({**version, **asked})}"
 
 
-def _links(given: QueryDict, page: RowsPage | ProblemsPage, *, slice: Slice) -> Links:
+def _links(given: QueryDict, found: Slice) -> Links:
     def to(**changes: int | None) -> str:
         kept = given.copy()
         for name in ("row", "before"):
@@ -119,8 +119,8 @@ def _links(given: QueryDict, page: RowsPage | ProblemsPage, *, slice: Slice) -> 
         return f"?{kept.urlencode()}"
 
     return Links(
-        first=to() if page.before else "",
-        previous=to(before=page.before) if page.before else "",
-        next=to(row=page.after) if page.after else "",
-        last=to(before=slice.total + 1) if page.after else "",
+        first=to() if found.before else "",
+        previous=to(before=found.before) if found.before else "",
+        next=to(row=found.after) if found.after else "",
+        last=to(before=found.total + 1) if found.after else "",
     )

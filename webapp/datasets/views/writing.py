@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST
 
 from webapp.accounts.permissions import may_change
 from webapp.accounts.requests import user_of
-from webapp.datasets.errors import DatasetRefusal
+from webapp.datasets.errors import DatasetRefusal, DeletedMeanwhile
 from webapp.datasets.forms import DatasetForm, RenameForm, VersionForm
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.services import add_version, check_again, create_dataset, delete_dataset, rename_dataset
@@ -38,6 +38,9 @@ def version_upload(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         with form.arrived(user) as files:
             version = add_version(dataset, files, by=user)
+    except DeletedMeanwhile as gone:
+        messages.error(request, str(gone))
+        return redirect("dataset-list")
     except DatasetRefusal as refusal:
         form.add_error(refusal.field or None, str(refusal))
         return detail_page(request, dataset, tab="versions", form=form, error=refusal, status=refusal.status)
