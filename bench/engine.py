@@ -121,8 +121,9 @@ def measured(name: str, *, asked: argparse.Namespace) -> dict[str, Any]:
         text=True,
         check=False,
     )
-    if asked.profile and (said := run.path / "steps.txt").exists():
-        shutil.copy(said, asked.out / f"{run.path.name}-steps.txt")
+    if asked.profile and (steps := run.path / "steps.txt").exists():
+        asked.out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(steps, asked.out / f"{run.path.name}-steps.txt")
     last = events_of(run)[-1]
     if not isinstance(last, TrainingEnded):
         said = f"{last.cause}: {last.message}" if isinstance(last, TrainingFailed) else "no last word"

@@ -46,11 +46,10 @@ def main(folder: str) -> int:
     Progress.on_step_end = on_step_end  # type: ignore[method-assign]
     code = trainer.main([folder])
     profile.disable()
-    a_step = len(passes) // max(len(ends), 1)
     steady = [
-        (1000 * (ends[n] - ends[n - 1]), sum(begin.elapsed_time(end) for begin, end, _, _ in passes[n * a_step : (n + 1) * a_step]))
-        for n in range(FIRST, len(ends))
-        if all(known for _, _, known, _ in passes[n * a_step : (n + 1) * a_step])
+        (1000 * (ends[n] - ends[n - 1]), begin.elapsed_time(end))
+        for n, (begin, end, known, _) in enumerate(passes[-len(ends) :])  # one a step; what came before them was a rehearsal
+        if n >= FIRST and known
     ]
     out = io.StringIO()
     wall, card = (statistics.fmean(column) for column in zip(*steady, strict=True))

@@ -54,6 +54,9 @@ class PackedTrainer(WatchedTrainer):
         self.count_tokens(inputs)
         return loss * this_rank().count  # transformers tells the mean over the processes
 
+    def rehearse_pass(self, model: Any, inputs: Any) -> None:
+        self.packed.rehearse(inputs)
+
     def count_tokens(self, inputs: Any) -> None:
         self._total_train_tokens += inputs["tokens"]
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]

@@ -28,8 +28,7 @@ def rehearse(trainer: Any, *, places: Places, teller: Teller) -> None:
     teller.start_phase("Trying the longest batch", f"{len(rows)} rows of up to {longest} tokens, forward and backward")
     batch = trainer.data_collator(rows)
     with kept_random_state(), _kept_counters(trainer), _room_held(trainer):
-        # Not training_step: the loss of a rehearsal is nobody's business, not even when it is no number
-        trainer.run_pass(trainer.model_wrapped, batch, trainer._get_num_items_in_batch([batch], trainer.args.device))
+        trainer.rehearse_pass(trainer.model_wrapped, batch)
         trainer.model_wrapped.zero_grad()
 
 

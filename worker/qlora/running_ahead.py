@@ -5,6 +5,7 @@ a step of four short rows. So a step's numbers go to the host beside the work, a
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,12 @@ class RunningAhead(PackedTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         if not self.runs_ahead:
             return super().training_step(*args, **kwargs)
-        loss = self.run_pass(*args, **kwargs)
+        try:
+            loss = self.run_pass(*args, **kwargs)
+        except Exception:
+            with suppress(RuntimeError):  # of a card that answers no more
+                self.read_step()  # the step before has ended all the same
+            raise
         self._losses = loss.detach() if self._losses is None else self._losses + loss.detach()
         return loss
 

@@ -130,6 +130,10 @@ class WatchedTrainer(EvaluatingTrainer):
         """Forward and backward of the rows of one pass."""
         return super().training_step(*args, **kwargs)
 
+    def rehearse_pass(self, model: Any, inputs: Any) -> None:
+        """Not training_step: the loss of a rehearsal is nobody's business, not even when it is no number."""
+        self.run_pass(model, inputs, self._get_num_items_in_batch([inputs], self.args.device))
+
     def take_step_loss(self) -> float:
         """The loss of the step that ended: the sum over its passes."""
         loss, self._step_loss = self._step_loss, 0.0

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from worker.contract.packed_peak import peak_of
 from worker.contract.packing import DecoderSizes, Way, choose_way, way_of
 from worker.contract.plan import PassPlan
 
@@ -59,3 +60,31 @@ def test_needs_are_near_what_was_measured(tokens: int, measured_gib: float) -> N
     sizes = replace(LLAMA_7B, heads=32, ranks=7 * 16)
     way = way_of(passes, sizes=sizes, tokens=tokens, mean_row=190, recomputed=0)
     assert way.need_bytes / GIB == pytest.approx(measured_gib - 4.40, rel=0.01)
+
+
+def test_layers_are_kept_unpacked_in_half_of_what_is_left() -> None:
+    """7B: 405 MB a layer in 16 bits. The plan itself comes first: it is the same with them and without."""
+    layer = 2 * 4096 * (4 * 4096 + 3 * 11008)
+    assert chosen(70).plan.unpacked_layers == 32
+    some = chosen(26)
+    bare = chosen(26, has_host=False)
+    assert bare.plan.unpacked_layers == 0
+    assert some.plan.model_copy(update={"unpacked_layers": 0}) == bare.plan
+    left = 26 * GIB - bare.need_bytes
+    assert 0 < some.plan.unpacked_layers == left // 2 // layer < 32
+    assert some.need_bytes == bare.need_bytes + some.plan.unpacked_layers * layer
+
+
+def test_nothing_is_kept_unpacked_where_nothing_is_packed() -> None:
+    sizes = replace(LLAMA_7B, is_unpacked=False)
+    way = choose_way(ASKED, sizes=sizes, largest={16: 4000}, mean_row=190, budget_bytes=70 * GIB, has_host=True)
+    assert way.plan.unpacked_layers == 0
+
+
+def test_what_is_kept_unpacked_counts_in_the_peak() -> None:
+    """And no layer is unpacked for its product any more."""
+    plan = chosen(70).plan
+    few = peak_of(plan.model_copy(update={"unpacked_layers": 0}), sizes=LLAMA_7B, tokens=3840)
+    all_kept = peak_of(plan, sizes=LLAMA_7B, tokens=3840)
+    assert all_kept.unpacked == 32 * LLAMA_7B.unpacked_layer
+    assert all_kept.total - all_kept.unpacked < few.total

@@ -68,3 +68,29 @@ def test_an_optimizer_in_8_bits_keeps_a_tensor_a_weight(tmp_path: Path, tiny_mod
     )
     plan = told(run, PlanMade)[0]
     assert (plan.execution.kind, plan.optim) == ("packed", "adamw_8bit")
+
+
+def test_weights_kept_unpacked_change_no_bit(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a card they are kept where there is room. Of two layers one, so that both ways are in one run."""
+    from dataclasses import replace
+
+    from worker.qlora import making
+    from worker.qlora.packed import product
+
+    training = {"max_steps": 3, "per_device_train_batch_size": 2}
+    blocks: dict[str, Any] = {
+        "quantization": {"kind": "bitsandbytes_4bit", "bnb_4bit_compute_dtype": "float32"},
+        "training": training,
+    }
+    packed = trained(tmp_path / "packed", model=tiny_model, execution="auto", **blocks)
+    thrift_of, dequantise, unpacked = making.thrift_of, product.dequantise, []
+    monkeypatch.setattr(making, "thrift_of", lambda plan: replace(thrift_of(plan), unpacked=1))
+    monkeypatch.setattr(product, "dequantise", lambda *args, **kwargs: (unpacked.append(1), dequantise(*args, **kwargs)))
+    kept = trained(tmp_path / "kept", model=tiny_model, execution="auto", **blocks)
+    assert losses(kept, "loss") == losses(packed, "loss")
+    assert len(losses(kept, "loss")) == 3
+    name = "adapter_model.safetensors"
+    assert (kept.adapter / name).read_bytes() == (packed.adapter / name).read_bytes()
+    assert (
+        len(unpacked) == 7 + 3 * 2 * 7 + 2 * 7
+    )  # the first layer's once; the second's there and back, and in both passes of the evaluation

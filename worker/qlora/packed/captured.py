@@ -35,14 +35,18 @@ class CapturedPasses:
 
     def run(self, given: Pass) -> torch.Tensor:
         """Forward and backward; gradients are added to the adapter's. Returns what is told, which the next run of this length overwrites."""
-        tokens = given.tokens
-        if tokens not in self._graphs:
-            self._graphs[tokens] = self._capture(given)
-        graph, inputs, told = self._graphs[tokens]
+        graph, inputs, told = self.prepare(given)
         for name in inputs_of(given):
             getattr(inputs, name).copy_(getattr(given, name), non_blocking=True)
         graph.replay()
         return told
+
+    def prepare(self, given: Pass) -> tuple[torch.cuda.CUDAGraph, Pass, torch.Tensor]:
+        """The graph of its length, what it reads and what it tells. Takes all the memory that a run takes."""
+        tokens = given.tokens
+        if tokens not in self._graphs:
+            self._graphs[tokens] = self._capture(given)
+        return self._graphs[tokens]
 
     def _capture(self, given: Pass) -> tuple[torch.cuda.CUDAGraph, Pass, torch.Tensor]:
         began = time.monotonic()

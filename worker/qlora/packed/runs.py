@@ -29,6 +29,14 @@ class PackedRuns:
         loss.backward()
         return told
 
+    def rehearse(self, batch: dict[str, Any]) -> None:
+        """Takes the memory of such a pass. On a card its graph is made, and not started: 0.3 s of a 7B model's first step."""
+        given = self._pass(batch, items=1, tokens=1)
+        if self._captured is not None:
+            self._captured.prepare(given)
+        else:
+            self._forward(given)[0].backward()
+
     @torch.no_grad()
     def evaluate(self, batch: dict[str, Any]) -> list[float]:
         """As `train`, but sums instead of means."""

@@ -68,6 +68,10 @@ def import_all() -> None:
     for name in LATER:
         with suppress(ImportError):  # not on every machine, or of another version
             importlib.import_module(name)
+    with suppress(ImportError):
+        from triton.runtime.cache import triton_key
+
+        triton_key()  # hashes Triton's own files, 0.3 s, and remembers: each kernel's place in its cache depends on them
 
 
 @contextmanager
