@@ -121,14 +121,14 @@ def fails_from(monkeypatch: pytest.MonkeyPatch, *, tokens: int, error: Exception
     """`tokens`: of the longest row of a pass."""
     from worker.qlora.packed.runs import PackedRuns
 
-    train_pass = PackedRuns.train
+    make_pass = PackedRuns._pass
 
     def limited(self: Any, batch: Any, **options: Any) -> Any:
         if int(batch["positions"].max()) + 1 >= tokens:
             raise error
-        return train_pass(self, batch, **options)
+        return make_pass(self, batch, **options)
 
-    monkeypatch.setattr(PackedRuns, "train", limited)
+    monkeypatch.setattr(PackedRuns, "_pass", limited)
 
 
 def test_host_memory_that_ends_is_told_apart(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
