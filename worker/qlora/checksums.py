@@ -1,6 +1,7 @@
 """A number for a tensor's bits, reckoned where the tensor lies: 4 GB take milliseconds on a GPU, and a second in a file."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -11,18 +12,33 @@ MODULUS = 1 << 64
 
 
 def checksums(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: f"{checksum(tensor):016x}" for name, tensor in tensors.items()}
+    """Asks each device once: a model has 1,411 tensors, and each question costs 0.1 ms."""
+    weights = {device: _weights(device) for device in {tensor.device for tensor in tensors.values()}}
+    sums = {name: _sums(tensor, weights=weights[tensor.device]) for name, tensor in tensors.items()}
+    told: dict[str, list[int]] = {}
+    for device in weights:
+        here = {name: part for name, part in sums.items() if part.device == device}
+        numbers = torch.cat(list(here.values())).tolist()
+        ends = accumulate(len(part) for part in here.values())
+        told |= {name: numbers[end - len(part) : end] for (name, part), end in zip(here.items(), ends, strict=True)}
+    return {name: f"{_fold(told[name], numel=tensor.numel()):016x}" for name, tensor in tensors.items()}
 
 
-def checksum(tensor: Tensor) -> int:
-    """Another one for every changed bit, and for places that were exchanged: each eight bytes count by their place."""
-    words = _words(tensor)
-    weights = (torch.arange(min(CHUNK, len(words)), dtype=torch.int64, device=words.device) * ODD) | 1
-    sums = [(part * weights[: len(part)]).sum() for part in torch.split(words, CHUNK)]
-    found = tensor.numel()
-    for part in torch.stack(sums).tolist():
+def _fold(sums: list[int], *, numel: int) -> int:
+    found = numel
+    for part in sums:
         found = (found * (ODD % MODULUS) + part) % MODULUS
     return found
+
+
+def _sums(tensor: Tensor, *, weights: Tensor) -> Tensor:
+    """One for each chunk. Another one for every changed bit, and for places that were exchanged: each eight bytes count by their place."""
+    words = _words(tensor)
+    return torch.stack([(part * weights[: len(part)]).sum() for part in torch.split(words, CHUNK)])
+
+
+def _weights(device: torch.device) -> Tensor:
+    return (torch.arange(CHUNK, dtype=torch.int64, device=device) * ODD) | 1
 
 
 def _words(tensor: Tensor) -> Tensor:

@@ -45,6 +45,13 @@ class DataOrder:
                 largest, most = places[at : at + rows_a_pass], tokens
         return largest
 
+    def pass_tokens(self, lengths: Places, *, rows_a_pass: int, after_step: int, last_step: int) -> Places:
+        """Of every pass that the run still makes, rows end to end."""
+        parts = [
+            _by_pass(lengths[places], rows_a_pass=rows_a_pass).sum(axis=1) for places in self._still_to_come(after_step, last_step)
+        ]
+        return np.concatenate([np.array([], dtype=np.int64), *parts])
+
     def _still_to_come(self, after_step: int, last_step: int) -> Iterator[Places]:
         """Epoch by epoch the rows of the steps from the one after `after_step` to the last."""
         for epoch in range(after_step // self.steps_an_epoch, math.ceil(last_step / self.steps_an_epoch)):
@@ -53,14 +60,19 @@ class DataOrder:
             yield self.of_epoch(epoch)[first * self.effective_batch : end * self.effective_batch]
 
 
-def _most_tokens(lengths: Places, *, rows_a_pass: int, is_padded: bool) -> tuple[int, int]:
-    """Where the pass with the most tokens begins, and how many they are."""
+def _by_pass(lengths: Places, *, rows_a_pass: int) -> Places:
+    """(passes, rows a pass); what the last one lacks are rows of no tokens."""
     passes = math.ceil(len(lengths) / rows_a_pass)
     padded = np.zeros(passes * rows_a_pass, dtype=np.int64)
     padded[: len(lengths)] = lengths
-    counts = np.full(passes, rows_a_pass)
-    counts[-1] = len(lengths) - (passes - 1) * rows_a_pass
-    by_pass = padded.reshape(passes, rows_a_pass)
+    return padded.reshape(passes, rows_a_pass)
+
+
+def _most_tokens(lengths: Places, *, rows_a_pass: int, is_padded: bool) -> tuple[int, int]:
+    """Where the pass with the most tokens begins, and how many they are."""
+    by_pass = _by_pass(lengths, rows_a_pass=rows_a_pass)
+    counts = np.full(len(by_pass), rows_a_pass)
+    counts[-1] = len(lengths) - (len(by_pass) - 1) * rows_a_pass
     tokens = by_pass.max(axis=1) * counts if is_padded else by_pass.sum(axis=1)
     return int(tokens.argmax()) * rows_a_pass, int(tokens.max())
 

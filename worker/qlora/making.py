@@ -172,6 +172,15 @@ def take_up(trainer: WatchedTrainer, *, prepared: Prepared, teller: Teller) -> N
         put_back(trainer, checkpoint.figures)
     else:
         draw_by_rank(prepared.order.spec.training.seed)
+    if isinstance(trainer, PackedTrainer):
+        trainer.packed.expect(
+            prepared.watched.data_order.pass_tokens(
+                lengths_of(prepared.data.train),
+                rows_a_pass=prepared.choices.passes.per_device_train_batch_size,
+                after_step=trainer.state.global_step,
+                last_step=trainer.state.max_steps,
+            )
+        )
     if is_rehearsed(on_card=prepared.choices.device.is_cuda):
         places = prepared.watched.data_order.largest_pass(
             (lengths_of if isinstance(trainer, PackedTrainer) else longest_of)(prepared.data.train),

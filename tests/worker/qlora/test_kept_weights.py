@@ -169,12 +169,30 @@ def test_a_full_disk_costs_nothing_but_the_copy(
     assert list(kept.iterdir()) == []
 
 
+def test_the_quantizer_is_not_copied_for_each_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    from copy import deepcopy
+
+    from transformers import BitsAndBytesConfig
+    from transformers.quantizers import AutoHfQuantizer
+
+    from worker.qlora.kept_weights import one_quantizer
+
+    quantizer = AutoHfQuantizer.from_config(BitsAndBytesConfig(load_in_4bit=True), pre_quantized=True)
+    with one_quantizer():
+        assert deepcopy([quantizer])[0] is quantizer
+    assert deepcopy([quantizer])[0] is not quantizer
+
+
 def test_a_checksum_tells_every_change() -> None:
     import torch
 
-    from worker.qlora.checksums import checksum
+    from worker.qlora.checksums import checksums
 
     tensor = torch.arange(3 * 2**20 + 6, dtype=torch.int16).reshape(-1, 3)[1:]
+
+    def checksum(tensor: torch.Tensor) -> str:
+        return checksums({"it": tensor})["it"]
+
     one = checksum(tensor)
     assert one == checksum(tensor.clone())
     assert one != checksum(tensor.flip(0))
@@ -186,3 +204,4 @@ def test_a_checksum_tells_every_change() -> None:
     assert one != checksum(swapped)
     assert len({checksum(torch.zeros(size, dtype=torch.uint8)) for size in (0, 1, 7, 8, 9)}) == 5
     assert checksum(torch.tensor(1.0)) != checksum(torch.tensor(2.0))
+    assert checksums({"one": tensor, "other": changed}) == {"one": one, "other": checksum(changed)}

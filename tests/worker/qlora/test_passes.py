@@ -158,6 +158,8 @@ def test_the_largest_pass_is_found_in_the_real_order() -> None:
             found = order.largest_pass(lengths, rows_a_pass=rows_a_pass, after_step=after_step, last_step=last_step)
             assert len(found) * lengths[found].max() == most
             assert any(np.array_equal(found, chunk) for chunk in passes)
+            tokens = order.pass_tokens(lengths, rows_a_pass=rows_a_pass, after_step=after_step, last_step=last_step)
+            assert tokens.tolist() == [lengths[chunk].sum() for chunk in passes]
 
 
 def test_the_order_is_the_one_that_accelerate_makes() -> None:

@@ -61,14 +61,11 @@ class PackedCollator:
         ends += [filled] * (self._most_rows(filled) + 1 - len(ends))
 
     def filled(self, tokens: int) -> int:
-        if not self.is_filled:
-            return tokens
-        step = _step(tokens)
-        return ceil(tokens / step) * step
+        return filled_tokens(tokens) if self.is_filled else tokens
 
     def _most_rows(self, filled: int) -> int:
         """Equal for all passes of one filled length."""
-        return self.rows_a_pass + (ceil(_step(filled) / self.longest) if self.is_filled else 0)
+        return self.rows_a_pass + (ceil(step_of(filled) / self.longest) if self.is_filled else 0)
 
 
 def _own_labels(row: dict[str, Any]) -> list[list[int]]:
@@ -81,6 +78,11 @@ def _own_labels(row: dict[str, Any]) -> list[list[int]]:
     return found
 
 
-def _step(tokens: int) -> int:
+def filled_tokens(tokens: int) -> int:
+    step = step_of(tokens)
+    return ceil(tokens / step) * step
+
+
+def step_of(tokens: int) -> int:
     """A power of two that grows with the length, 64 at least: what tensor cores like, and few lengths."""
     return max(64, 1 << max((tokens - 1) // LENGTHS, 0).bit_length())

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from worker.qlora.packed.attention import Heads, PackedAttention, Rows
 from worker.qlora.packed.dropping import Drop
@@ -16,6 +17,7 @@ from worker.qlora.packed.loss import HeadLoss
 from worker.qlora.packed.noise import Noise
 from worker.qlora.packed.product import FrozenGroup, LoraProduct
 from worker.qlora.packed.recomputing import HostShelf, RecomputedLayer
+from worker.rows.tokens import IGNORED
 
 GROUPS = (
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -45,6 +47,18 @@ class Pass:
     @property
     def tokens(self) -> int:
         return int(self.ids.shape[0])
+
+    def filled_to(self, tokens: int, *, rows: int) -> Self:
+        """With rows of filling at its end, none longer than the longest; `rows` of all kinds, the last ones empty."""
+        more, device = tokens - self.tokens, self.ids.device
+        begun = torch.arange(1, rows + 2 - len(self.ends), device=device, dtype=self.ends.dtype)
+        return replace(
+            self,
+            ids=pad(self.ids, (0, more)),
+            labels=pad(self.labels, (0, more), value=IGNORED),
+            positions=torch.cat([self.positions, torch.arange(more, device=device) % self.longest]),
+            ends=torch.cat([self.ends, (self.tokens + begun * self.longest).clamp(max=tokens)]),
+        )
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,11 @@ class Decoder:
         hidden = self.hidden(given, is_training=is_training, is_adapted=is_adapted)
         found: Tensor = HeadLogProbabilities.apply(hidden, self.head, given.labels, self._thrift.head_tokens)
         return found
+
+    @property
+    def layer_weights(self) -> int:
+        """Frozen ones of one layer."""
+        return sum(lora.ins * sum(lora.outs) for lora in self.adapter.groups[: len(GROUPS)])
 
     @property
     def head(self) -> Tensor:

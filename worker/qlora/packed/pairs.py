@@ -1,11 +1,12 @@
 """Pairs into passes: both answers of a pair, each with what was asked, lie one after the other in the same pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from worker.qlora.packed.collating import PackedCollator
 from worker.qlora.packed.decoder import Pass
@@ -27,6 +28,10 @@ class PairPass(Pass):
     @property
     def pairs(self) -> int:
         return int(self.weights.shape[0])
+
+    def filled_to(self, tokens: int, *, rows: int) -> Self:
+        slots = pad(self.slots, (0, tokens - self.tokens), value=2 * self.pairs + 1)
+        return replace(super().filled_to(tokens, rows=rows), slots=slots)
 
 
 @dataclass(frozen=True)

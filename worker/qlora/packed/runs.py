@@ -1,5 +1,7 @@
 """Runs the trainer's passes through the decoder: as captured graphs on a card, one kernel after the other on a CPU."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +9,9 @@ import torch
 from torch import Tensor
 
 from worker.qlora.packed.captured import CapturedPasses, inputs_of
+from worker.qlora.packed.collating import filled_tokens
 from worker.qlora.packed.decoder import Decoder, Pass
+from worker.qlora.packed.lengths import OF_A_LAYER, worth_capturing
 from worker.qlora.packed.losses import PassLoss, TokenLoss
 
 
@@ -16,6 +20,12 @@ class PackedRuns:
         self.decoder, self._longest, self._device = decoder, longest, device
         self.loss = loss or TokenLoss(decoder)
         self._captured = CapturedPasses(decoder, self._forward) if device.type == "cuda" else None
+
+    def expect(self, tokens: Iterable[int]) -> None:
+        """Of every pass to come: decides which lengths are captured."""
+        if self._captured is not None:
+            passes = Counter(filled_tokens(int(each)) for each in tokens)
+            self._captured.lengths = worth_capturing(passes, capture_tokens=OF_A_LAYER / self.decoder.layer_weights)
 
     def train(self, batch: dict[str, Any], *, trained: int, tokens: int = 1) -> Tensor:
         """Forward and backward; gradients are added up. Returns the loss and what else the objective tells, as `loss.told` says.
