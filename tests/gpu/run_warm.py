@@ -47,7 +47,7 @@ def main() -> int:
         found = ready_standby(data)
         assert found is not None
         print(f"Standby: ready after {found.seconds} s, {found.memory_bytes / 1e6:.0f} MB of its own, {found.modules} modules")
-        results = [measure(name, number, data=data, model=model, asked=asked) for number, name in enumerate(WAYS)]
+        results = [measure(name, number, data=data, model=model, asked=asked) for number, name in enumerate(asked.ways or WAYS)]
         problems = problems_of(results, standby=found.pid)
         memory = memory_of(found.pid)
     finally:
@@ -65,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rows", type=int, default=4, help="a step")
     parser.add_argument("--tokens", type=int, default=190, help="about so many a row")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, metavar="WAY", help="; ".join(WAYS))
     parser.add_argument("--work", type=Path, default=Path("/tmp/nibble-warm"), help="folder for model and runs; emptied first")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder for the result")
     return parser.parse_args()

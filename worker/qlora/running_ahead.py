@@ -47,8 +47,8 @@ class RunningAhead(PackedTrainer):
 
     @property
     def runs_ahead(self) -> bool:
-        """Several processes meet after each pass anyway, and a loss scale is found step by step."""
-        return not is_several() and self.accelerator.scaler is None
+        """On a card. Several processes meet after each pass anyway, and a loss scale is found step by step."""
+        return torch.cuda.is_available() and not is_several() and self.accelerator.scaler is None
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         if not self.runs_ahead:

@@ -28,6 +28,13 @@ def write(folder: Path, *, model: Path, **training: Any) -> RunDirectory:
     return write_run(folder, model=model, rows=ROWS, data={"eval_share": 0.2} if "eval_steps" in training else {}, training=given)
 
 
+def run_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a card."""
+    from worker.qlora.running_ahead import RunningAhead
+
+    monkeypatch.setattr(RunningAhead, "runs_ahead", True)
+
+
 def words(run: RunDirectory) -> list[Any]:
     """All that is told of the training, without the clock's part."""
     clocked = {"at", "tokens_per_second", "seconds_left", "size_bytes", "made_by", "sha256"}
@@ -43,12 +50,10 @@ def weights(run: RunDirectory) -> bytes:
 def test_what_is_told_and_learned_is_the_same(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, Any]
 ) -> None:
-    from worker.qlora.running_ahead import RunningAhead
-
     ahead, waiting = write(tmp_path / "a", model=tiny_model, **training), write(tmp_path / "w", model=tiny_model, **training)
-    assert train(ahead) == 0
-    monkeypatch.setattr(RunningAhead, "runs_ahead", False)
     assert train(waiting) == 0
+    run_ahead(monkeypatch)
+    assert train(ahead) == 0
     assert words(ahead) == words(waiting)
     assert weights(ahead) == weights(waiting)
 
@@ -78,6 +83,7 @@ def happenings(monkeypatch: pytest.MonkeyPatch, run: RunDirectory) -> list[str]:
 
 def test_a_step_is_told_when_the_next_pass_has_begun(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But before it is saved, and the last one at once."""
+    run_ahead(monkeypatch)
     run = write(tmp_path / "run", model=tiny_model, max_steps=4, save_steps=3)
     assert happenings(monkeypatch, run) == [
         "pass",
@@ -99,6 +105,7 @@ def test_a_number_that_is_none_is_found_before_its_step_is_told_or_saved(
 ) -> None:
     from worker.qlora.packed.runs import PackedRuns
 
+    run_ahead(monkeypatch)
     run = write(tmp_path / "run", model=tiny_model, max_steps=6, save_steps=3)
     begin, begun = PackedRuns.train, [0]
 
