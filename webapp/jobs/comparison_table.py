@@ -42,6 +42,14 @@ def _peak(of: str) -> Callable[[Figures], Number]:
     return lambda one: one.peak_bytes if one.peak_of == of else None
 
 
+def _peak_note(one: Figures) -> str:
+    return "; ".join(part for part in (_unpacked_note(one), _estimate_note(one)) if part)
+
+
+def _unpacked_note(one: Figures) -> str:
+    return f"{size(one.unpacked_bytes)} of it weights kept unpacked, as there was room" if one.unpacked_bytes else ""
+
+
 def _estimate_note(one: Figures) -> str:
     if not one.estimated_bytes:
         return ""
@@ -72,7 +80,7 @@ def _share(one: Figures) -> str:
 
 
 KINDS = (
-    Kind("Peak GPU memory", _peak("gpu"), size, "the largest allocation of PyTorch on the GPU", _estimate_note),
+    Kind("Peak GPU memory", _peak("gpu"), size, "the largest allocation of PyTorch on the GPU", _peak_note),
     Kind("Peak memory of the trainer", _peak("host"), size, "resident, on a CPU: libraries and files count too", _so_far),
     Kind("Training time", lambda one: one.seconds, duration, "of the steps alone, without loading", _with_loading),
     Kind("Samples/s", lambda one: one.samples_per_second, figure, "rows trained on in a second", _now),

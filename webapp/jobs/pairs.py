@@ -45,7 +45,11 @@ def _quantization(stored: Quantization, method: TwinMethod) -> Quantization:
 def submit_pair(
     *, name: str, spec: FinetuneSpec, submission_key: str = "", submission_hash: str = "", **parts: Unpack[Parts]
 ) -> Pair:
-    """Both jobs or, raising JobRefused, none. The same `submission_key` again is the same pair."""
+    """Both jobs or, raising JobRefused, none. The same `submission_key` again is the same pair.
+
+    Neither keeps weights unpacked: QLoRA's would take the memory that it is there to save.
+    """
+    spec = spec.model_copy(update={"plan": spec.plan.model_copy(update={"keep_unpacked": False})})
     wide, narrow = at_precision(spec, "LoRA"), at_precision(spec, "QLoRA")
     with transaction.atomic():
         lora = submitted_before(parts["user"], key=submission_key, digest=submission_hash) or submit_job(

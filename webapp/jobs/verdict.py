@@ -17,7 +17,14 @@ def _memory(names: tuple[str, str], first: Figures, second: Figures) -> str:
     if not (first.peak_of == second.peak_of == "gpu" and first.peak_bytes and second.peak_bytes):
         return ""  # resident memory on a CPU says nothing of a GPU
     ratio = ratio_told(second.peak_bytes / first.peak_bytes)
-    return f"{names[1]} took {ratio} the GPU memory of {names[0]} ({size(second.peak_bytes)} against {size(first.peak_bytes)})"
+    both = f"{size(second.peak_bytes)} against {size(first.peak_bytes)}{_unpacked(names, first, second)}"
+    return f"{names[1]} took {ratio} the GPU memory of {names[0]} ({both})"
+
+
+def _unpacked(names: tuple[str, str], first: Figures, second: Figures) -> str:
+    """A card with room is used for speed: what the smaller precision needs is less than it took."""
+    kept = [(name, one.unpacked_bytes) for name, one in zip(names, (first, second), strict=True) if one.unpacked_bytes]
+    return "".join(f"; {size(taken)} of {name}'s are weights kept unpacked, as there was room" for name, taken in kept)
 
 
 def _speed(names: tuple[str, str], first: Figures, second: Figures) -> str:

@@ -36,6 +36,7 @@ def choose_way(
     mean_row: float,
     budget_bytes: int,
     has_host: bool,
+    keeps_unpacked: bool = True,
 ) -> Way:
     """`largest`: tokens of the run's largest pass for each number of rows a pass. `budget_bytes`: free beside weights and adapter.
 
@@ -47,7 +48,7 @@ def choose_way(
     if not fitting:
         return min(ways, key=lambda way: way.need_bytes)
     fastest = min(fitting, key=lambda way: way.time)
-    return with_unpacked(fastest, sizes=sizes, budget_bytes=budget_bytes) if has_host else fastest
+    return with_unpacked(fastest, sizes=sizes, budget_bytes=budget_bytes) if has_host and keeps_unpacked else fastest
 
 
 def with_unpacked(way: Way, *, sizes: DecoderSizes, budget_bytes: int) -> Way:

@@ -59,6 +59,12 @@ class Plan(Message):
         description="auto: rows end to end, as many in a pass as the memory allows, layers recomputed only where needed. "
         "plain: TRL's own way, with rows a pass and activation checkpointing as set above. The result is the same.",
     )
+    keep_unpacked: bool = Field(
+        True,
+        title="Keep weights unpacked",
+        description="4-bit weights are kept in 16 bits as well, as far as there is room on the GPU: steps are up to a third faster, "
+        "and the result is the same to the last bit. Off: the run takes what it needs, as when memories are compared.",
+    )
     num_processes: int = Field(
         1,
         ge=1,

@@ -19,7 +19,7 @@ UNKNOWN_BEFORE: dict[int, dict[str, Any]] = {
         "training": {"neftune_noise_alpha", "load_best_model_at_end", "early_stopping_patience", "early_stopping_threshold"},
         "plan": {"num_processes", "fsdp"},
     },
-    4: {"data": {"dataset_test_split", "chat_template"}},
+    4: {"data": {"dataset_test_split", "chat_template"}, "plan": {"keep_unpacked"}},
 }
 ROWS_FILES_SINCE = 4
 """Older workers read the JSONL that was uploaded, where it was nothing else (webapp: DatasetVersion.is_plain_jsonl)."""
@@ -69,6 +69,8 @@ def _differs(given: Any, plain: Any, names: Any) -> bool:
 def left_out_for(protocol: int) -> dict[str, Any]:
     """What of a work order's spec a worker of this protocol must not be sent: pydantic's `exclude`."""
     left_out: dict[str, Any] = {}
-    for since, fields in sorted(UNKNOWN_BEFORE.items(), reverse=True):
-        left_out |= fields if protocol < since else {}
+    for since, fields in UNKNOWN_BEFORE.items():
+        for block, names in fields.items() if protocol < since else ():
+            before = left_out.get(block, set())
+            left_out[block] = True if True in (names, before) else before | names
     return {"spec": left_out} if left_out else {}

@@ -57,7 +57,8 @@ def plan_execution(
         kept = kept.model_copy(update={"unpacked_layers": 0})
         if (need := need_bytes(kept, sizes=sizes, tokens=tokens)) <= budget:
             again = Way(kept, need, 0.0)
-            again = with_unpacked(again, sizes=sizes, budget_bytes=budget) if torch.cuda.is_available() else again
+            if torch.cuda.is_available() and spec.plan.keep_unpacked:
+                again = with_unpacked(again, sizes=sizes, budget_bytes=budget)
             said = reasons(again, tokens=tokens, budget=budget, sizes=sizes)
             return again.plan.model_copy(update={"reasons": ("Rows are run as they were up to the checkpoint.", *said)})
     if is_smaller:
@@ -66,7 +67,13 @@ def plan_execution(
         way = way_of(asked, sizes=sizes, tokens=largest[rows], mean_row=mean, recomputed=recomputed, is_sliced=recomputed > 0)
     else:
         way = choose_way(
-            asked, sizes=sizes, largest=largest, mean_row=mean, budget_bytes=budget, has_host=torch.cuda.is_available()
+            asked,
+            sizes=sizes,
+            largest=largest,
+            mean_row=mean,
+            budget_bytes=budget,
+            has_host=torch.cuda.is_available(),
+            keeps_unpacked=spec.plan.keep_unpacked,
         )
     tokens = largest[way.plan.passes.per_device_train_batch_size]
     return way.plan.model_copy(update={"reasons": reasons(way, tokens=tokens, budget=budget, sizes=sizes)})

@@ -17,6 +17,7 @@ Settings = dict[str, Any]
 WITHOUT_EFFECT = (
     "plan.num_processes",  # they share the same rows, and one sum of gradients
     "plan.fsdp",
+    "plan.keep_unpacked",
     "plan.execution",  # what it changes in a checkpoint is told by the optimizer's states
     "training.per_device_train_batch_size",  # their product is what counts
     "training.gradient_accumulation_steps",

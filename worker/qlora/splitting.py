@@ -62,11 +62,15 @@ def decoder_layers(model: Any) -> list[nn.Module]:
 
 
 def unwrap_4_bit(module: nn.Module, *, device: torch.device) -> None:
-    """4-bit weights as plain bytes, which can be cut anywhere. bitsandbytes finds what they mean in the layer's quant_state."""
+    """4-bit weights as plain numbers, which can be cut anywhere. bitsandbytes finds what they mean in the layer's quant_state.
+
+    Of a floating type, though nobody reckons with them: until 2.11, FSDP made its parts as parameters that might want gradients.
+    """
     for layer, weight in list(_in_4_bits(module)):
         layer.quant_state = weight.quant_state
         layer.quant_state.to(device)
-        layer._parameters["weight"] = nn.Parameter(weight.data.as_subclass(torch.Tensor), requires_grad=False)
+        stored = weight.data.as_subclass(torch.Tensor).reshape(-1).view(torch.bfloat16)[:, None]
+        layer._parameters["weight"] = nn.Parameter(stored, requires_grad=False)
 
 
 def _in_4_bits(module: nn.Module) -> Iterator[tuple[Any, Any]]:

@@ -23,11 +23,12 @@ from webapp.jobs.lifecycle import lose_attempt
 from webapp.jobs.models import Attempt, Job, JobEvent
 from worker.contract.events import MemorySampled, MetricsLogged, Results, TrainingEnded
 from worker.contract.orders import ArtifactFile, Finish, Succeeded
+from worker.contract.plan import ExecutionPlan, PassPlan
 
 GIB = 2**30
 
 
-def finished(cast: Cast, job: Job, *, seconds: float, peak: float, rows: int = 400) -> Job:
+def finished(cast: Cast, job: Job, *, seconds: float, peak: float, rows: int = 400, unpacked: float = 0) -> Job:
     """Claimed, trained and published, with these figures of a GPU."""
     order = claim(cast)
     assert order is not None
@@ -36,7 +37,10 @@ def finished(cast: Cast, job: Job, *, seconds: float, peak: float, rows: int = 4
     known = {"train_seconds": seconds, "epochs": 1.0, "tokens_seen": 76_000, "eval_loss": 0.7, "final_loss": 0.6, "steps": 100}
     memory = {"peak_memory_bytes": int(peak * GIB), "peak_memory_of": "cuda_allocated"}
     results = Results.model_validate({**RESULTS.model_dump(), **known, **memory})
-    plan = PLAN.model_copy(update={"train_rows": rows, "memory_parts": {"linear_weights": int(peak * 0.98 * GIB)}})
+    parts = {"linear_weights": int((peak - unpacked) * 0.98 * GIB), "dequantised_layer": int(unpacked * 0.98 * GIB)}
+    passes = PassPlan(per_device_train_batch_size=16, gradient_accumulation_steps=1, activation_checkpointing=False)
+    execution = ExecutionPlan(kind="packed", passes=passes, unpacked_layers=32 if unpacked else 0)
+    plan = PLAN.model_copy(update={"train_rows": rows, "memory_parts": parts, "execution": execution})
     store_batch(attempt, batch(attempt, plan, metrics(1), TrainingEnded(outcome="finished", results=results)))
     end = Succeeded(outcome="finished", results=results, files=(weights_of(attempt),))
     finish_attempt(attempt, Finish(fence=attempt.fence, last_seq=3, end=end), publish=publish_adapter)
@@ -81,6 +85,14 @@ class TestFigures:
             "QLoRA took 0.50 × the GPU memory of LoRA (10.8 GiB against 21.5 GiB) and trained at 0.77 × its speed "
             "(2.58 against 3.33 samples/s). Its eval loss is 0.700 against 0.700."
         )
+
+    def test_memory_that_was_taken_for_speed_is_told(self, cast: Cast):
+        made = pair(cast)
+        lora = finished(cast, made.lora, seconds=120, peak=28.5)
+        told = compared(cast.alice, lora, finished(cast, made.qlora, seconds=125, peak=31.6, unpacked=12))
+        assert told.rows[0].cells[1].note.startswith("11.8 GiB of it weights kept unpacked, as there was room; estimate 31.0 GiB")
+        assert "(31.6 GiB against 28.5 GiB; 11.8 GiB of QLoRA's are weights kept unpacked, as there was room)" in told.verdict
+        assert told.rows[0].cells[0].note == "estimate 27.9 GiB, 2.0 % too low"
 
     def test_only_the_precision_differs_in_words(self, cast: Cast):
         (row,) = compared(cast.alice, *pair(cast).jobs).differences

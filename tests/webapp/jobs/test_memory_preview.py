@@ -115,7 +115,8 @@ def test_an_empty_pool_says_so():
 
 
 def test_the_plan_is_in_words():
-    assert fit(card(80)).plan == ("8 rows a pass, laid end to end; 1 pass a step", "nothing computed twice")
+    unpacked = "the weights of all layers kept unpacked as well, because there is room"
+    assert fit(card(80)).plan == ("8 rows a pass, laid end to end; 1 pass a step", "nothing computed twice", unpacked)
     assert any("layers computed again on the way back" in words for words in fit(card(8)).plan)
 
 

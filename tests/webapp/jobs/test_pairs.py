@@ -32,6 +32,7 @@ def test_nothing_but_the_precision_differs(cast: Cast):
     assert lora.pop("quantization") == {"kind": "none", "load_in_4bit": False, "dtype": "bfloat16"}
     assert qlora.pop("quantization")["load_in_4bit"] is True
     assert lora == qlora
+    assert lora["plan"]["keep_unpacked"] is False  # else QLoRA would take the memory that it is there to save
     same = ("pool_id", "base_model_id", "dataset_version_id", "priority", "slots", "owner_id", "team_id", "status")
     assert [getattr(made.lora, name) for name in same] == [getattr(made.qlora, name) for name in same]
     assert (made.lora.paired_with, made.qlora.paired_with) == (None, made.lora)

@@ -99,7 +99,15 @@ def test_an_older_worker_gets_no_field_that_it_does_not_know(cast: Cast, door: K
 
 def test_a_worker_of_today_gets_the_plan(cast: Cast, door: Knock):
     submitted(cast)
-    assert door.post("claim", CLAIM).json()["spec"]["plan"] == {"execution": "auto", "num_processes": 1, "fsdp": False}
+    plan = door.post("claim", CLAIM).json()["spec"]["plan"]
+    assert plan == {"execution": "auto", "keep_unpacked": True, "num_processes": 1, "fsdp": False}
+
+
+@pytest.mark.parametrize(("protocol", "known"), [(2, {"execution"}), (3, {"execution", "num_processes", "fsdp"})])
+def test_a_worker_of_before_gets_the_part_of_the_plan_that_it_knows(cast: Cast, door: Knock, protocol: int, known: set[str]):
+    submitted(cast)
+    order = door.post("claim", f'{{"protocol": {protocol}, "free_memory_bytes": 8000000000}}').json()
+    assert order["spec"]["plan"].keys() == known
 
 
 def test_no_job_starts_while_the_dashboards_disk_is_short(cast: Cast, door: Knock, settings: Any):

@@ -1,6 +1,7 @@
 """The plan: the fastest way that fits, rows that divide the effective batch, and never another batch than was asked for."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,12 @@ def test_layers_are_kept_unpacked_in_half_of_what_is_left() -> None:
     left = 26 * GIB - bare.need_bytes
     assert 0 < some.plan.unpacked_layers == left // 2 // layer < 32
     assert some.need_bytes == bare.need_bytes + some.plan.unpacked_layers * layer
+
+
+def test_nothing_is_kept_unpacked_where_nobody_wants_it() -> None:
+    asked: dict[str, Any] = {"sizes": LLAMA_7B, "largest": {16: 4000}, "mean_row": 190, "budget_bytes": 70 * GIB, "has_host": True}
+    assert choose_way(ASKED, **asked).plan.unpacked_layers == 32
+    assert choose_way(ASKED, **asked, keeps_unpacked=False).plan.unpacked_layers == 0
 
 
 def test_nothing_is_kept_unpacked_where_nothing_is_packed() -> None:

@@ -141,7 +141,15 @@ def plan_for(spec: FinetuneSpec, shape: ModelShape, *, rows: RowLengths, card_by
     largest = {n: filled(tokens_end_to_end(n, rows=rows)) for n in range(1, effective + 1) if effective % n == 0}
     weights = linear_bytes(spec, shape) + other_bytes(spec, shape)
     budget = pass_budget(spec, shape, free_bytes=card_bytes - CONTEXT_BYTES - weights)
-    return choose_way(asked, sizes=sizes, largest=largest, mean_row=rows.mean, budget_bytes=budget, has_host=True).plan
+    return choose_way(
+        asked,
+        sizes=sizes,
+        largest=largest,
+        mean_row=rows.mean,
+        budget_bytes=budget,
+        has_host=True,
+        keeps_unpacked=spec.plan.keep_unpacked,
+    ).plan
 
 
 def pass_budget(spec: FinetuneSpec, shape: ModelShape, *, free_bytes: int) -> int:
