@@ -109,8 +109,8 @@ def of_another_model(place: Path) -> None:
     ("spoil", "why"),
     [
         (cut, "bytes instead of"),
-        (turn_a_bit, "tensors are others"),
-        (without_a_tensor, "tensors are others"),
+        (turn_a_bit, "checksums differ"),
+        (without_a_tensor, "checksums differ"),
         (of_another_model, "of another model"),
         (lambda place: (place / "manifest.json").unlink(), "manifest.json"),
         (lambda place: (place / "manifest.json").write_text("{"), "not used"),
@@ -169,18 +169,28 @@ def test_a_full_disk_costs_nothing_but_the_copy(
     assert list(kept.iterdir()) == []
 
 
-def test_the_quantizer_is_not_copied_for_each_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_of_converters_are_cheap_and_their_own() -> None:
     from copy import deepcopy
 
     from transformers import BitsAndBytesConfig
+    from transformers.core_model_loading import WeightConverter
+    from transformers.integrations.bitsandbytes import Bnb4bitDeserialize
     from transformers.quantizers import AutoHfQuantizer
 
-    from worker.qlora.kept_weights import one_quantizer
+    from worker.qlora.kept_weights import cheap_copies
 
     quantizer = AutoHfQuantizer.from_config(BitsAndBytesConfig(load_in_4bit=True), pre_quantized=True)
-    with one_quantizer():
-        assert deepcopy([quantizer])[0] is quantizer
-    assert deepcopy([quantizer])[0] is not quantizer
+    converter = WeightConverter(["weight.absmax", "weight"], "weight", [Bnb4bitDeserialize(quantizer)])
+    with cheap_copies():
+        first, second = deepcopy(converter), deepcopy(converter)
+    first.collected_tensors["weight"].append("tensor")
+    first.layer_targets["q_proj.weight"].add("q_proj.weight.absmax")
+    assert (dict(second.collected_tensors), dict(second.layer_targets)) == ({}, {})
+    assert (dict(converter.collected_tensors), dict(converter.layer_targets)) == ({}, {})
+    assert first.operations[0].hf_quantizer is quantizer
+    assert first.operations[0] is not converter.operations[0]
+    assert first.source_patterns == converter.source_patterns == ["weight.absmax", "weight"]
+    assert deepcopy(converter).operations[0].hf_quantizer is not quantizer
 
 
 def test_a_checksum_tells_every_change() -> None:
@@ -191,7 +201,8 @@ def test_a_checksum_tells_every_change() -> None:
     tensor = torch.arange(3 * 2**20 + 6, dtype=torch.int16).reshape(-1, 3)[1:]
 
     def checksum(tensor: torch.Tensor) -> str:
-        return checksums({"it": tensor})["it"]
+        (found,) = checksums({"it": tensor}).values()
+        return found
 
     one = checksum(tensor)
     assert one == checksum(tensor.clone())
@@ -205,3 +216,8 @@ def test_a_checksum_tells_every_change() -> None:
     assert len({checksum(torch.zeros(size, dtype=torch.uint8)) for size in (0, 1, 7, 8, 9)}) == 5
     assert checksum(torch.tensor(1.0)) != checksum(torch.tensor(2.0))
     assert checksums({"one": tensor, "other": changed}) == {"one": one, "other": checksum(changed)}
+    few = {"b": torch.arange(5), "a": torch.ones(3)}
+    assert list(checksums(few)) == ["2 small tensors (cpu)"]
+    assert checksums(few) == checksums(dict(reversed(few.items())))
+    assert checksums(few) != checksums({"b": torch.arange(5), "a": torch.tensor([1.0, 1.0, 2.0])})
+    assert checksums(few) != checksums({"b": few["b"]})
