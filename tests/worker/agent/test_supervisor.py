@@ -110,7 +110,8 @@ def test_a_trainer_that_does_not_listen_holds_nobody_up(scripted: ScriptedDoor, 
         wait_until(lambda: scripted.kept, what="a checkpoint")
         agent.process.terminate()
         assert agent.process.wait(12) == 0
-    assert (told(scripted)["outcome"], told(scripted)["step"]) == ("checkpointed", scripted.kept[-1])
+    assert told(scripted)["outcome"] == "checkpointed"
+    assert told(scripted)["step"] in scripted.kept[-2:], "it goes on saving, so one more may arrive while the last word is said"
 
 
 def test_a_dashboard_that_never_answers_does_not_hold_a_stop_up(tmp_path: Path) -> None:
