@@ -21,9 +21,9 @@ UNKNOWN_BEFORE: dict[int, dict[str, Any]] = {
     },
     4: {"data": {"dataset_test_split", "chat_template"}, "plan": {"keep_unpacked"}},
 }
+"""Fields of the spec by the first protocol that knows them. Their defaults mean what was done before there were such fields."""
 ROWS_FILES_SINCE = 4
 """Older workers read the JSONL that was uploaded, where it was nothing else (webapp: DatasetVersion.is_plain_jsonl)."""
-"""Fields of the spec by the first protocol that knows them. Their defaults mean what was done before there were such fields."""
 KNOWN_BEFORE_3: dict[tuple[str, str], tuple[Any, ...]] = {
     ("quantization", "kind"): ("bitsandbytes_4bit", "none"),
     ("optimizer", "optim"): (

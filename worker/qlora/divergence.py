@@ -15,12 +15,12 @@ class DivergenceWatch(TrainerCallback):  # type: ignore[misc]  # transformers is
 
     def __init__(self, *, trainer: Any, state: GuardState | None) -> None:
         self._trainer = trainer
-        self._weights = trainer.trained_tensors()
+        self.weights = trainer.trained_tensors()
         self.guard = RunawayGuard(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self._trainer.runs_ahead:  # else it calls when it has read the step's numbers
-            self.look(self._trainer.take_step_loss(), weights=float(norm_of(self._weights)), step=state.global_step)
+            self.look(self._trainer.take_step_loss(), weights=float(norm_of(self.weights)), step=state.global_step)
 
     def look(self, loss: float, *, weights: float, step: int) -> None:
         """`weights`: their norm after the step."""

@@ -83,11 +83,11 @@ class RunningAhead(PackedTrainer):
             self.control.should_log = True
             super(RunningAhead, self)._maybe_log_save_evaluate(losses_since, norm, *args, **kwargs)
 
-        waits = not self._is_due()
+        goes_on = not self._is_due()
         norm = torch.as_tensor(grad_norm, device=losses.device)
-        numbers, arrived = sent_to_host([losses, norm, norm_of(self.trained_tensors()), since_log])
-        self._unread = Unread(self.state.global_step, numbers, arrived, tell if waits and self.control.should_log else None)
-        if not waits:
+        numbers, arrived = sent_to_host([losses, norm, norm_of(self.divergence.weights), since_log])
+        self._unread = Unread(self.state.global_step, numbers, arrived, tell if goes_on and self.control.should_log else None)
+        if not goes_on:
             self.read_step()
             super()._maybe_log_save_evaluate(since_log, grad_norm, *args, **kwargs)
         elif self.control.should_log:

@@ -1,12 +1,10 @@
 """What differs between two versions: looked at without being begun, worked out once, and again only when somebody asks."""
 
-from typing import Any
-
 import pytest
 from django.test import Client
 
 from tests.cast import Cast
-from tests.webapp.datasets.rows import give_rows
+from tests.webapp.datasets.rows import chat, give_rows
 from webapp.datasets.differences import begin_difference
 from webapp.datasets.models import DatasetTask, DatasetVersion
 from webapp.datasets.runners import RUNNERS
@@ -17,18 +15,14 @@ pytestmark = pytest.mark.postgres
 HTMX = {"HX-Request": "true"}
 
 
-def row(asked: str, answer: str = "a") -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
-
-
 @pytest.fixture
 def second(cast: Cast) -> DatasetVersion:
     """Of 20 rows one went, one came, and one is answered otherwise."""
-    first = give_rows(cast.version, [row(str(number)) for number in range(20)])
+    first = give_rows(cast.version, [chat(str(number)) for number in range(20)])
     second = DatasetVersion.objects.create(dataset=first.dataset, number=2, created_by=cast.alice, file_name="2")
-    rows = [row(str(number)) for number in range(1, 20)]
-    rows[3] = row("4", "<b>better</b>")
-    return give_rows(second, [*rows, row("new")])
+    rows = [chat(str(number)) for number in range(1, 20)]
+    rows[3] = chat("4", "<b>better</b>")
+    return give_rows(second, [*rows, chat("new")])
 
 
 @pytest.fixture
@@ -106,7 +100,7 @@ def test_a_version_without_rows_is_not_compared(cast: Cast, client: Client, seco
 def test_a_version_that_is_gone_is_said(cast: Cast, second: DatasetVersion):
     """The later version stays; the earlier one's rows went with it."""
     other = DatasetVersion.objects.create(dataset=second.dataset, number=3, created_by=cast.alice, file_name="3")
-    task = begin_difference(give_rows(other, [row("alone")]), second, by=cast.alice)
+    task = begin_difference(give_rows(other, [chat("alone")]), second, by=cast.alice)
     other.rows_path.unlink()
     other.delete()
     run_task(task.pk, runners=RUNNERS)

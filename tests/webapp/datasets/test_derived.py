@@ -7,7 +7,7 @@ from django.test import Client
 
 from tests.cast import Cast
 from tests.webapp.datasets.files import body_of, chats, jsonl, upload
-from tests.webapp.datasets.rows import give_rows
+from tests.webapp.datasets.rows import chat, give_rows
 from tests.webapp.jobs.work import submitted
 from webapp.datasets import derived
 from webapp.datasets.derived import CannotDerive, delete_version, derive, use_good_rows
@@ -24,13 +24,9 @@ pytestmark = pytest.mark.postgres
 ASKED = {"role": "user"}
 
 
-def row(asked: str, answer: str = "a") -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
-
-
 @pytest.fixture
 def version(cast: Cast) -> DatasetVersion:
-    return give_rows(cast.version, [row(str(number)) for number in range(20)])
+    return give_rows(cast.version, [chat(str(number)) for number in range(20)])
 
 
 def run_all() -> None:

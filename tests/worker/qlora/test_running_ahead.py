@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.worker.qlora.interruptions import pause_after, points
 from tests.worker.qlora.runs import ROWS, events_of, failed, told, train, write_run
 from worker.contract.events import CheckpointSaved, MetricsLogged
 from worker.contract.run_directory import RunDirectory
@@ -123,3 +124,20 @@ def test_a_number_that_is_none_is_found_before_its_step_is_told_or_saved(
     assert len(failed(run).rows) == 4
     assert [event.step for event in told(run, MetricsLogged)] == [1, 2]
     assert not told(run, CheckpointSaved)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_pause_changes_nothing(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Between two logged steps (1, 3) and at one (2, 4): both runs run ahead, and what they tell and learn is the same."""
+    training: dict[str, Any] = {"max_steps": 6, "logging_steps": 2, "eval_steps": 3}
+    whole, run = write(tmp_path / "whole", model=tiny_model, **training), write(tmp_path / "run", model=tiny_model, **training)
+    run_ahead(monkeypatch)
+    assert train(whole) == 0
+    with monkeypatch.context() as asked:
+        pause_after(asked, run, step=step)
+        assert train(run) == 0
+    assert [event.step for event in told(run, CheckpointSaved)] == [step]
+    run.stop.unlink()
+    assert train(run) == 0
+    assert points(run) == points(whole)
+    assert weights(run) == weights(whole)

@@ -1,13 +1,14 @@
 """Runs the trainer's passes through the decoder: as captured graphs on a card, one kernel after the other on a CPU."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from worker.qlora.data_order import Places
 from worker.qlora.packed.captured import CapturedPasses, inputs_of
 from worker.qlora.packed.collating import filled_tokens
 from worker.qlora.packed.decoder import Decoder, Pass
@@ -21,10 +22,12 @@ class PackedRuns:
         self.loss = loss or TokenLoss(decoder)
         self._captured = CapturedPasses(decoder, self._forward) if device.type == "cuda" else None
 
-    def expect(self, tokens: Iterable[int]) -> None:
+    def expect(self, tokens: Places) -> None:
         """Of every pass to come: decides which lengths are captured."""
         if self._captured is not None:
-            passes = Counter(filled_tokens(int(each)) for each in tokens)
+            passes: Counter[int] = Counter()
+            for each, count in zip(*np.unique(tokens, return_counts=True), strict=True):  # of a million passes, some thousand
+                passes[filled_tokens(int(each))] += int(count)
             self._captured.lengths = worth_capturing(passes, capture_tokens=OF_A_LAYER / self.decoder.layer_weights)
 
     def train(self, batch: dict[str, Any], *, trained: int, tokens: int = 1) -> Tensor:
