@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from worker.contract.filling import filled
 from worker.contract.objective import sequences_of
 from worker.contract.shapes import UnknownShape, shape_of
 from worker.contract.vram import RowLengths, memory_parts
-from worker.contract.vram.estimate import filled
 from worker.qlora.dataset import lengths_of, longest_of
 from worker.qlora.prepared import Prepared
 

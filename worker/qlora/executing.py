@@ -9,11 +9,12 @@ import numpy as np
 import psutil
 import torch
 
+from worker.contract.filling import filled
 from worker.contract.packing import DecoderSizes, Way, choose_way, need_bytes, way_of, with_unpacked
 from worker.contract.plan import ExecutionPlan, PassPlan
 from worker.contract.shapes import shape_of
 from worker.contract.spec import FinetuneSpec
-from worker.contract.vram.estimate import KEPT_FREE, filled, pass_budget
+from worker.contract.vram.estimate import KEPT_FREE, pass_budget
 from worker.contract.vram.execution import decoder_sizes
 from worker.qlora.data_order import DataOrder, Places
 from worker.qlora.distributed import least

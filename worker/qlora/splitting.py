@@ -64,7 +64,7 @@ def decoder_layers(model: Any) -> list[nn.Module]:
 def unwrap_4_bit(module: nn.Module, *, device: torch.device) -> None:
     """4-bit weights as plain numbers, which can be cut anywhere. bitsandbytes finds what they mean in the layer's quant_state.
 
-    Of a floating type, though nobody reckons with them: until 2.11, FSDP made its parts as parameters that might want gradients.
+    Of a floating type, though nobody reckons with them: torch 2.11's FSDP makes its parts as parameters that may want gradients.
     """
     for layer, weight in list(_in_4_bits(module)):
         layer.quant_state = weight.quant_state

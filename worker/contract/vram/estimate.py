@@ -5,6 +5,7 @@ Checked against a grid of runs on an H100 (bench/results/vram_grid.json; tests/w
 
 from math import ceil, sqrt
 
+from worker.contract.filling import filled
 from worker.contract.model_shape import ModelShape
 from worker.contract.objective import sequences_of
 from worker.contract.packed_peak import peak_of
@@ -20,7 +21,6 @@ CONTEXT_BYTES = 768 * 2**20  # CUDA itself and the kernels' code: 767 MiB beside
 GRAPHS_BYTES = 56 * 2**20  # captured graphs and Triton's kernels: 823 MiB in all packed ones
 WORKSPACE_BYTES = 64 * 2**20  # cuBLAS's, 32 MiB on an H100 for the thread of the way there and for that of the way back
 KEPT_FREE = 0.92  # of what is free: fragments of the allocator and the graphs of shorter passes
-LENGTHS = 40  # a packed pass is filled up to the next of about so many lengths (worker/qlora/packed/collating.py)
 SPREAD = 4.0  # standard deviations between the mean pass and the largest one
 
 
@@ -122,11 +122,6 @@ def tokens_end_to_end(count: int, *, rows: RowLengths) -> int:
     deviation = min(sqrt(max(rows.longest - rows.mean, 0) * rows.mean), rows.mean)
     likely = count * rows.mean + SPREAD * sqrt(count) * deviation
     return ceil(min(count * rows.longest, max(likely, rows.longest)))
-
-
-def filled(tokens: int) -> int:
-    step = max(64, 1 << max((tokens - 1) // LENGTHS, 0).bit_length())
-    return ceil(tokens / step) * step
 
 
 def plan_for(spec: FinetuneSpec, shape: ModelShape, *, rows: RowLengths, card_bytes: int | None) -> ExecutionPlan:

@@ -6,8 +6,8 @@ from math import ceil
 
 import torch
 
+from worker.contract.filling import step_of
 from worker.qlora.distributed import is_several
-from worker.qlora.packed.collating import step_of
 from worker.qlora.packed.decoder import Decoder, Pass
 from worker.qlora.packed.lengths import length_for, most_fillings
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
+from worker.contract.filling import filled, step_of
 from worker.qlora.sharing import is_filler
 from worker.rows.tokens import IGNORED
-
-LENGTHS = 40  # about so many pass lengths between n and 2 n tokens: 2.5 % of filling at most
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,20 @@ class PackedCollator:
 
     def _fill(self, ids: list[int], labels: list[int], positions: list[int], ends: list[int]) -> None:
         """The filling is rows of its own, no longer than real ones, of which nothing is learned."""
-        begin, filled = len(ids), self.filled(len(ids))
-        filling = filled - begin
+        begin, whole = len(ids), self.filled(len(ids))
+        filling = whole - begin
         ids += [0] * filling
         labels += [IGNORED] * filling
         positions += [place % self.longest for place in range(filling)]
         ends += [begin + min(filling, part + self.longest) for part in range(0, filling, self.longest)]
-        ends += [filled] * (self._most_rows(filled) + 1 - len(ends))
+        ends += [whole] * (self._most_rows(whole) + 1 - len(ends))
 
     def filled(self, tokens: int) -> int:
-        return filled_tokens(tokens) if self.is_filled else tokens
+        return filled(tokens) if self.is_filled else tokens
 
-    def _most_rows(self, filled: int) -> int:
+    def _most_rows(self, tokens: int) -> int:
         """Equal for all passes of one filled length."""
-        return self.rows_a_pass + (ceil(step_of(filled) / self.longest) if self.is_filled else 0)
+        return self.rows_a_pass + (ceil(step_of(tokens) / self.longest) if self.is_filled else 0)
 
 
 def _own_labels(row: dict[str, Any]) -> list[list[int]]:
@@ -76,13 +75,3 @@ def _own_labels(row: dict[str, Any]) -> list[list[int]]:
         found.append(labels[begin : begin + length])
         begin += length
     return found
-
-
-def filled_tokens(tokens: int) -> int:
-    step = step_of(tokens)
-    return ceil(tokens / step) * step
-
-
-def step_of(tokens: int) -> int:
-    """A power of two that grows with the length, 64 at least: what tensor cores like, and few lengths."""
-    return max(64, 1 << max((tokens - 1) // LENGTHS, 0).bit_length())

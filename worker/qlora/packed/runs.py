@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.contract.filling import filled
 from worker.qlora.data_order import Places
 from worker.qlora.packed.captured import CapturedPasses, inputs_of
-from worker.qlora.packed.collating import filled_tokens
 from worker.qlora.packed.decoder import Decoder, Pass
 from worker.qlora.packed.lengths import OF_A_LAYER, worth_capturing
 from worker.qlora.packed.losses import PassLoss, TokenLoss
@@ -27,7 +27,7 @@ class PackedRuns:
         if self._captured is not None:
             passes: Counter[int] = Counter()
             for each, count in zip(*np.unique(tokens, return_counts=True), strict=True):  # of a million passes, some thousand
-                passes[filled_tokens(int(each))] += int(count)
+                passes[filled(int(each))] += int(count)
             self._captured.lengths = worth_capturing(passes, capture_tokens=OF_A_LAYER / self.decoder.layer_weights)
 
     def train(self, batch: dict[str, Any], *, trained: int, tokens: int = 1) -> Tensor:
